@@ -118,8 +118,12 @@ pub struct RenewResponse {
 pub struct RenewedBroadcast {
     /// The broadcast.
     pub broadcast_id: BroadcastId,
-    /// Its present epoch; higher than the holder's: the holder has been replaced.
+    /// Its present epoch; higher than the holder's and not `granted_to_you`: the holder has been
+    /// replaced.
     pub epoch: u64,
+    /// Whether the present epoch was granted to the transcoder that asks (its `transcoder_url` is
+    /// the row's): the answer to its own authorize may still be on the way, or was lost.
+    pub granted_to_you: bool,
     /// Whether it goes on.
     pub state: BroadcastState,
 }
