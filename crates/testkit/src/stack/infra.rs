@@ -1,0 +1,63 @@
+//! `stack infra`: only PostgreSQL, Redis, Kafka and the S3 server, for the tests.
+
+use super::{StackDir, down};
+use crate::{
+    error::Result,
+    infra::{Infra, S3},
+    progress::Progress,
+    servers::{Durability, kafka, minio, postgres, redis},
+    stack::dir::{remove_dir, remove_file},
+};
+
+/// Starts what does not run yet and writes `stack.json`.
+pub async fn up(dir: &StackDir, progress: &Progress) -> Result<Infra> {
+    let infra = start_servers(dir, Durability::Scratch, progress).await?;
+    dir.write(&dir.stack_file(), &infra)?;
+    progress.done(&format!(
+        "servers for tests are up: {}",
+        dir.stack_file().display()
+    ));
+    Ok(infra)
+}
+
+/// Stops the servers and removes their data: the next start is a clean one.
+pub async fn down(dir: &StackDir, progress: &Progress) -> Result<()> {
+    down::stop_all(dir, progress).await?;
+    remove_dir(&dir.root().join("data"))?;
+    remove_file(&dir.stack_file())
+}
+
+/// Starts the four servers at the same time.
+pub(super) async fn start_servers(
+    dir: &StackDir,
+    durability: Durability,
+    progress: &Progress,
+) -> Result<Infra> {
+    let postgres = async {
+        let url = postgres::start(dir, durability).await?;
+        progress.done("postgres");
+        Result::Ok(url)
+    };
+    let redis = async {
+        let port = redis::start(dir, durability).await?;
+        progress.done("redis");
+        Result::Ok(port)
+    };
+    let kafka = async {
+        let port = kafka::start(dir, durability, progress).await?;
+        progress.done("kafka");
+        Result::Ok(port)
+    };
+    let s3 = async {
+        let s3: S3 = minio::start(dir, durability, progress).await?;
+        progress.done("minio");
+        Result::Ok(s3)
+    };
+    let (postgres_url, redis, kafka, s3) = tokio::try_join!(postgres, redis, kafka, s3)?;
+    Ok(Infra {
+        postgres_url,
+        redis_url: format!("redis://127.0.0.1:{redis}"),
+        kafka: format!("127.0.0.1:{kafka}"),
+        s3,
+    })
+}
