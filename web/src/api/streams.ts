@@ -1,0 +1,92 @@
+/** The public face of the stream service (API.md, "stream"), and how often it is asked. */
+
+import { queryOptions } from "@tanstack/react-query";
+import { ApiError, getJson } from "./http";
+
+/** A stream as anybody may see it: never with its key. */
+export interface PublicStream {
+  id: string;
+  title: string | null;
+  /** `null` while the user database is away. */
+  username: string | null;
+  status: string;
+  viewer_count?: number | null;
+  /** Rung names, highest first; `["audio"]` without video. */
+  available_qualities?: string[] | null;
+  thumbnail_url?: string | null;
+  started_at?: string | null;
+  hls_url?: string | null;
+  ll_hls_url?: string | null;
+}
+
+interface Page<T> {
+  items: T[];
+  next_cursor: string | null;
+}
+
+const POLL_MS = 5_000;
+const POLL_SLOWEST_MS = 60_000;
+
+/** Whether there is something to watch: `reconnecting` keeps its playlist and its viewers. */
+export function isOnAir(stream: PublicStream): boolean {
+  return stream.status === "live" || stream.status === "reconnecting";
+}
+
+/** A title to show, also for a broadcaster who gave none. */
+export function titleOf(stream: PublicStream): string {
+  return stream.title?.trim() || "Untitled broadcast";
+}
+
+/** What a query remembers that matters for when to ask again. */
+export interface PollState {
+  error: Error | null;
+  /** Unix ms of the last answer, 0 if there was none. */
+  dataUpdatedAt: number;
+  /** Unix ms of the last failure. */
+  errorUpdatedAt: number;
+  errorUpdateCount: number;
+}
+
+/**
+ * Time until the next question: steady while it works. While it fails, as long as it has failed
+ * already, so that waits double and a service that comes back is not met by every page at once.
+ */
+export function pollDelay(state: PollState): number {
+  if (state.error === null) {
+    return POLL_MS;
+  }
+  const failing =
+    state.dataUpdatedAt > 0
+      ? state.errorUpdatedAt - state.dataUpdatedAt
+      : POLL_MS * 2 ** Math.min(state.errorUpdateCount - 1, 10);
+  return Math.min(Math.max(failing, POLL_MS), POLL_SLOWEST_MS);
+}
+
+const polled = {
+  refetchInterval: (query: { state: PollState }) => pollDelay(query.state),
+  retry: (failures: number, error: Error) => failures < 1 && !(error instanceof ApiError),
+} as const;
+
+/** What is live now. */
+export const liveStreams = queryOptions({
+  ...polled,
+  queryKey: ["streams", "live"],
+  queryFn: async ({ signal }) => {
+    const page = await getJson<Page<PublicStream>>("/api/streams/public?live=true", signal);
+    return page.items;
+  },
+});
+
+/** One stream's public view. */
+export const streamById = (id: string) =>
+  queryOptions({
+    ...polled,
+    queryKey: ["streams", "one", id],
+    queryFn: ({ signal }) =>
+      getJson<PublicStream>(`/api/streams/${encodeURIComponent(id)}`, signal),
+  });
+
+/** Whether an error means that there is no such stream, rather than that we could not ask. */
+export function isNotFound(error: unknown): boolean {
+  return error instanceof ApiError && (error.status === 404 || error.status === 410);
+}
