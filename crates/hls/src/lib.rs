@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The pure media code of Marquee: reading MPEG-TS, cutting it into segments that are aligned over
+//! all rungs, naming them, and writing the playlists that list them. No I/O.
+
+mod name;
+mod rung;
+
+pub mod h264;
+pub mod playlist;
+pub mod segmenter;
+pub mod timeline;
+pub mod ts;
+
+pub use name::{BroadcastTag, NameError, SegmentName};
+pub use playlist::{Entry, MasterPlaylist, MediaPlaylist, PlaylistError, Variant};
+pub use rung::{Rung, UnknownRung};
+pub use segmenter::{
+    CutSegment, LadderSegmenter, RenditionParams, SegmentEvent, SegmenterConfig,
+};
+pub use timeline::RenditionTimeline;
