@@ -1,0 +1,252 @@
+//! The HTTP server around a service's routes: what every service does the same way.
+//!
+//! ```text
+//! connection → access log, request id, panics → operations: /health /ready /metrics /docs
+//!                                             → API routes: timeout, body limit
+//!                                             → raw routes: neither (they stream)
+//! ```
+
+mod access_log;
+mod check;
+mod context;
+mod entry;
+mod lifecycle;
+mod listen;
+mod openapi;
+pub mod redact;
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::{net::TcpListener, time::timeout};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{config::HttpConfig, error::ApiError, extract::Json, telemetry::Telemetry};
+
+pub use check::Check;
+pub use context::{RequestContext, TRACEPARENT, X_REQUEST_ID};
+pub use entry::main;
+pub use lifecycle::Lifecycle;
+
+use check::Checks;
+
+/// A service being put together: routes, checks, tasks; then [`Self::serve`].
+#[must_use = "a service does nothing until it is served"]
+pub struct Service {
+    telemetry: Telemetry,
+    http: HttpConfig,
+    port: u16,
+    api: OpenApiRouter<()>,
+    raw: Router,
+    checks: Vec<Check>,
+    lifecycle: Lifecycle,
+}
+
+/// Why a service ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {addr}")]
+    Bind {
+        /// The address wanted.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A task that lasts as long as the process did not ([`Lifecycle::spawn`]); the log has its
+    /// end.
+    #[error("the task \"{0}\" died")]
+    TaskDied(&'static str),
+}
+
+impl Service {
+    /// A service that will listen on `port` of [`HttpConfig::bind_addr`].
+    pub fn new(name: &'static str, telemetry: Telemetry, http: HttpConfig, port: u16) -> Self {
+        Self {
+            telemetry,
+            http,
+            port,
+            api: openapi::base(name),
+            raw: Router::new(),
+            checks: Vec::new(),
+            lifecycle: Lifecycle::new(),
+        }
+    }
+
+    /// Add API routes: they appear in the documentation, get 503 after
+    /// [`HttpConfig::request_timeout_s`] without an answer, and bodies up to
+    /// [`HttpConfig::body_limit_bytes`].
+    pub fn routes(mut self, routes: OpenApiRouter<()>) -> Self {
+        self.api = self.api.merge(routes);
+        self
+    }
+
+    /// Add routes that stream: no timeout and no body limit, both are their own business.
+    pub fn raw_routes(mut self, routes: Router) -> Self {
+        self.raw = self.raw.merge(routes);
+        self
+    }
+
+    /// What the service needs, polled in the background.
+    pub fn readiness(mut self, checks: Vec<Check>) -> Self {
+        self.checks.extend(checks);
+        self
+    }
+
+    /// The life of the process, for tasks and their end.
+    pub fn lifecycle(&self) -> Lifecycle {
+        self.lifecycle.clone()
+    }
+
+    /// Listen until SIGTERM or SIGINT, then drain. A second signal cuts the drain short.
+    pub async fn serve(self) -> Result<(), ServeError> {
+        let signals = tokio::spawn(listen::obey_signals(self.lifecycle.clone()));
+        let result = match self.bind().await {
+            Ok(bound) => bound.run().await,
+            Err(error) => Err(error),
+        };
+        signals.abort();
+        result
+    }
+
+    /// Bind the address without serving yet; port 0 takes a free one.
+    pub async fn bind(self) -> Result<BoundService, ServeError> {
+        let wanted = SocketAddr::new(self.http.bind_addr, self.port);
+        let bind_error = |source| ServeError::Bind {
+            addr: wanted,
+            source,
+        };
+        let listener = TcpListener::bind(wanted).await.map_err(bind_error)?;
+        let addr = listener.local_addr().map_err(bind_error)?;
+        Ok(BoundService {
+            listener,
+            addr,
+            grace: self.http.shutdown_grace(),
+            lifecycle: self.lifecycle.clone(),
+            router: self.into_router(),
+        })
+    }
+
+    /// All routes with everything around them, and the checks started: what the server serves,
+    /// for tests without a socket. Needs a Tokio runtime.
+    pub fn into_router(self) -> Router {
+        let service = self.telemetry.service();
+        let checks = Checks::new(self.checks);
+        let stop = self.lifecycle.token();
+        self.lifecycle
+            .spawn("checks", checks.clone().poll(stop.clone()));
+        self.lifecycle.spawn("metrics", {
+            let (telemetry, stop) = (self.telemetry.clone(), stop.clone());
+            async move {
+                while timeout(Duration::from_secs(5), stop.cancelled())
+                    .await
+                    .is_err()
+                {
+                    telemetry.upkeep();
+                }
+            }
+        });
+
+        let (api, openapi) = self.api.split_for_parts();
+        let api = api
+            .layer(middleware::from_fn_with_state(
+                self.http.request_timeout(),
+                limit_time,
+            ))
+            .layer(DefaultBodyLimit::max(self.http.body_limit_bytes));
+        let raw = self.raw.layer(DefaultBodyLimit::disable());
+        let operations = operations(checks, self.telemetry, self.lifecycle);
+        Router::new()
+            .merge(operations)
+            .merge(openapi::pages(openapi))
+            .merge(api)
+            .merge(raw)
+            .fallback(async || ApiError::not_found())
+            .method_not_allowed_fallback(async || {
+                ApiError::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "This route has no such method; `Allow` lists those it has.",
+                )
+            })
+            .layer(middleware::from_fn_with_state(
+                access_log::AccessLog::new(service),
+                access_log::access_log,
+            ))
+    }
+}
+
+/// A service that has its address and is about to serve.
+#[must_use = "a bound service does nothing until it runs"]
+pub struct BoundService {
+    listener: TcpListener,
+    addr: SocketAddr,
+    grace: Duration,
+    lifecycle: Lifecycle,
+    router: Router,
+}
+
+impl BoundService {
+    /// The address it has.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Serve until [`Lifecycle::shutdown`], then stop accepting, finish what runs, wait for the
+    /// tasks; all of that within the grace.
+    pub async fn run(self) -> Result<(), ServeError> {
+        tracing::info!(addr = %self.addr, "serving");
+        listen::accept(self.listener, &self.router, &self.lifecycle).await;
+        tracing::info!(grace_s = self.grace.as_secs(), "draining");
+        self.lifecycle.drain(self.grace).await;
+        match self.lifecycle.dead_task() {
+            Some(task) => Err(ServeError::TaskDied(task)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `/health`, `/ready` and `/metrics`.
+fn operations(checks: Checks, telemetry: Telemetry, lifecycle: Lifecycle) -> Router {
+    let health = checks.clone();
+    Router::new()
+        .route(
+            "/health",
+            get(async move || {
+                let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+                (no_store, Json(health.health()))
+            }),
+        )
+        .route("/ready", get(async move || ready(&checks, &lifecycle)))
+        .route(
+            "/metrics",
+            get(async move || {
+                let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                ([(header::CONTENT_TYPE, text)], telemetry.render())
+            }),
+        )
+}
+
+fn ready(checks: &Checks, lifecycle: &Lifecycle) -> Response {
+    if lifecycle.token().is_cancelled() {
+        return ApiError::unavailable("Draining.").into_response();
+    }
+    if checks.ready() {
+        return Json(checks.health()).into_response();
+    }
+    let missing = checks.missing().join(", ");
+    ApiError::unavailable(format!("Waiting for {missing}.")).into_response()
+}
+
+async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
+        ApiError::unavailable("This took too long. Try again later.").into_response()
+    })
+}

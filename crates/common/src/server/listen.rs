@@ -1,0 +1,99 @@
+//! The accept loop, its connections, and the signals that end it.
+
+use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
+
+use axum::{Router, body::Body, extract::ConnectInfo};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    signal::unix::{SignalKind, signal},
+};
+use tower::ServiceExt;
+
+use super::Lifecycle;
+
+/// How long a connection may idle or dawdle over a request's head. Longer than nginx (60 s) and
+/// our own clients (50 s) keep idle connections, so that it is never the server that closes one
+/// under a request already on its way.
+const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Accept until the drain begins. Connections go on in tasks of `lifecycle`.
+pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &Lifecycle) {
+    let draining = lifecycle.token();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = draining.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = serve(stream, peer, router.clone(), lifecycle.clone());
+                lifecycle.spawn_job("connection", connection);
+            }
+            Err(error) => {
+                // Out of file descriptors, or a peer that left already: neither ends the server.
+                tracing::warn!(%error, "accept failed");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, lifecycle: Lifecycle) {
+    // Small answers are complete messages; waiting for more only delays them.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let router = router.clone();
+        async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+    });
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_READ_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades()
+    );
+    let draining = lifecycle.token();
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        // The client broke off or sent no HTTP; requests that had begun are in the access log.
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+async fn answer(router: Router, request: axum::extract::Request) -> axum::response::Response {
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// SIGTERM or SIGINT begins the drain, a second one ends it.
+pub(super) async fn obey_signals(lifecycle: Lifecycle) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("cannot listen for signals");
+        return;
+    };
+    for round in 0.. {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "asked to end");
+        lifecycle.shutdown();
+        if round > 0 {
+            lifecycle.hard_token().cancel();
+        }
+    }
+}
