@@ -1,0 +1,247 @@
+//! A rung that is cut where the leader is.
+//!
+//! Its pipe may run ahead of the leader's or behind it. Frames whose place is not yet certain wait;
+//! so the segments do not depend on how the pipes happen to be read.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, BytesMut};
+
+use super::{
+    MOST_BYTES, MOST_CUTS_BEHIND, SegmentEvent,
+    leader::{Cut, segment_event},
+    open::{OpenSegment, TableWriter},
+    track::{Stamp, Track, Unit},
+};
+use crate::{
+    Rung,
+    ts::{Packet, PacketKind, Reader},
+};
+
+pub(super) struct Follower {
+    pub rung: Rung,
+    reader: Reader,
+    lane: Lane,
+}
+
+impl Follower {
+    pub fn new(rung: Rung) -> Self {
+        let lane = Lane {
+            rung,
+            track: Track::new(rung),
+            tables: TableWriter::default(),
+            cuts: VecDeque::new(),
+            reach: None,
+            held: Held::default(),
+            open: None,
+            start_pts: 0,
+            former: 0,
+            missing_in_a_row: 0,
+            is_reported: false,
+            is_given_up: false,
+        };
+        Self {
+            rung,
+            reader: Reader::new(),
+            lane,
+        }
+    }
+
+    pub fn push(&mut self, bytes: &[u8], out: &mut Vec<SegmentEvent>) {
+        if !self.lane.is_given_up {
+            self.reader
+                .push(bytes, &mut |packet| self.lane.packet(packet, out));
+        }
+    }
+
+    /// The leader got further: `cuts` are new, and nothing else up to `reach` is a cut.
+    pub fn advance(&mut self, cuts: &[Cut], reach: Option<Stamp>, out: &mut Vec<SegmentEvent>) {
+        self.lane.cuts.extend(cuts);
+        self.lane.reach = reach;
+        self.lane.settle(out);
+    }
+
+    pub fn finish(&mut self, end: Cut, out: &mut Vec<SegmentEvent>) {
+        self.lane.finish(end, out);
+    }
+
+    pub fn track(&self) -> &Track {
+        &self.lane.track
+    }
+}
+
+/// Frames that wait for the leader.
+#[derive(Default)]
+struct Held {
+    bytes: BytesMut,
+    units: VecDeque<(Unit, usize)>,
+}
+
+struct Lane {
+    rung: Rung,
+    track: Track,
+    tables: TableWriter,
+    cuts: VecDeque<Cut>,
+    reach: Option<Stamp>,
+    held: Held,
+    open: Option<OpenSegment>,
+    start_pts: i64,
+    former: usize,
+    missing_in_a_row: u32,
+    is_reported: bool,
+    is_given_up: bool,
+}
+
+/// Where a frame is, seen from the next cut.
+enum Place {
+    Before,
+    At,
+    Past,
+    Unknown,
+}
+
+impl Lane {
+    fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<SegmentEvent>) {
+        if packet.kind == PacketKind::Psi || self.is_given_up {
+            return;
+        }
+        if let Some(unit) = self.track.unit(packet)
+            && (!self.held.units.is_empty() || !self.settle_unit(&unit, out))
+        {
+            self.held.units.push_back((unit, 0));
+        }
+        self.append(packet.bytes);
+        let open = self.open.as_ref().map_or(0, |open| open.bytes.len());
+        if self.held.bytes.len() > MOST_BYTES || open > MOST_BYTES {
+            self.give_up(out);
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if let Some((_, length)) = self.held.units.back_mut() {
+            *length += bytes.len();
+            self.held.bytes.extend_from_slice(bytes);
+        } else if let Some(open) = &mut self.open {
+            open.append(bytes);
+        }
+    }
+
+    /// Places what waits, as far as the leader has decided.
+    fn settle(&mut self, out: &mut Vec<SegmentEvent>) {
+        while let Some((unit, length)) = self.held.units.pop_front() {
+            if !self.settle_unit(&unit, out) {
+                self.held.units.push_front((unit, length));
+                break;
+            }
+            if let Some(open) = &mut self.open {
+                open.append(&self.held.bytes[..length]);
+            }
+            self.held.bytes.advance(length);
+        }
+        if self.cuts.len() > MOST_CUTS_BEHIND {
+            self.give_up(out);
+        }
+        if self.is_given_up {
+            while let Some(cut) = self.cuts.pop_front() {
+                self.turn(cut, None, out);
+            }
+        }
+    }
+
+    /// Cuts at or before this frame what has to be cut. False if the leader has not decided yet.
+    fn settle_unit(&mut self, unit: &Unit, out: &mut Vec<SegmentEvent>) -> bool {
+        loop {
+            match self.place(unit) {
+                Place::Unknown => return false,
+                Place::Before => break,
+                Place::At => {
+                    if unit.key.is_some()
+                        && let Some(cut) = self.cuts.pop_front()
+                    {
+                        self.turn(cut, Some(unit), out);
+                    }
+                    break;
+                }
+                Place::Past => {
+                    if let Some(cut) = self.cuts.pop_front() {
+                        self.turn(cut, None, out);
+                    }
+                }
+            }
+        }
+        if let Some(open) = &mut self.open {
+            open.frames = open.frames.saturating_add(1);
+        }
+        true
+    }
+
+    fn place(&self, unit: &Unit) -> Place {
+        let Some(cut) = self.cuts.front() else {
+            let is_decided = self.reach >= Some(unit.at.plus(unit.tolerance));
+            return if is_decided {
+                Place::Before
+            } else {
+                Place::Unknown
+            };
+        };
+        match unit.at.since(cut.at) {
+            Some(ticks) if ticks < -unit.tolerance => Place::Before,
+            Some(ticks) if ticks <= unit.tolerance => Place::At,
+            None if unit.at < cut.at => Place::Before,
+            Some(_) | None => Place::Past,
+        }
+    }
+
+    /// Ends the open segment and begins the one of `cut`, with `unit` as its keyframe; without one
+    /// that segment is missing, and what there is of it is dropped.
+    fn turn(&mut self, cut: Cut, unit: Option<&Unit>, out: &mut Vec<SegmentEvent>) {
+        self.close(cut.closes, out);
+        self.start_pts = cut.at.pts;
+        self.open = Some(match unit.and_then(|unit| unit.key.as_ref()) {
+            Some(tables) => OpenSegment::new(cut.index, self.former, tables, &mut self.tables),
+            None => OpenSegment::missing(cut.index),
+        });
+    }
+
+    fn close(&mut self, duration: i64, out: &mut Vec<SegmentEvent>) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        if open.is_missing {
+            self.missing_in_a_row += 1;
+        } else {
+            self.missing_in_a_row = 0;
+            self.former = open.bytes.len();
+        }
+        out.push(segment_event(self.rung, open, self.start_pts, duration));
+        if self.missing_in_a_row == 2 && !self.is_reported {
+            self.is_reported = true;
+            out.push(SegmentEvent::LostAlignment { rung: self.rung });
+        }
+    }
+
+    /// Nothing of this rung is kept from here on; its numbers are missing.
+    fn give_up(&mut self, out: &mut Vec<SegmentEvent>) {
+        if self.is_given_up {
+            return;
+        }
+        self.is_given_up = true;
+        self.is_reported = true;
+        self.held = Held::default();
+        if let Some(open) = &mut self.open {
+            open.give_up();
+        }
+        out.push(SegmentEvent::TooFarAhead { rung: self.rung });
+    }
+
+    fn finish(&mut self, end: Cut, out: &mut Vec<SegmentEvent>) {
+        // There is nothing left to restart.
+        self.is_reported = true;
+        self.reach = Some(Stamp::END);
+        self.settle(out);
+        while let Some(cut) = self.cuts.pop_front() {
+            self.turn(cut, None, out);
+        }
+        self.close(end.closes, out);
+    }
+}
