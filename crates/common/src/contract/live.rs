@@ -49,3 +49,25 @@ pub enum LiveEventKind {
     #[serde(rename = "live.ended")]
     Ended,
 }
+
+/// Answer of `GET /internal/broadcasts/{id}` on the stream service: what a consumer of
+/// [`LiveEvent`]s may want to look up again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BroadcastInfo {
+    /// The stream.
+    pub stream_id: StreamId,
+    /// The stream's owner.
+    pub user_id: UserId,
+    /// The stream's title while the broadcast ran.
+    pub title: String,
+    /// The stream's visibility while it ran.
+    pub visibility: String,
+    /// When it went live; `None` when it never did.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub started_at: Option<OffsetDateTime>,
+    /// When it ended; `None` while it runs.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ended_at: Option<OffsetDateTime>,
+    /// The rungs on offer, highest first.
+    pub available_qualities: Vec<String>,
+}

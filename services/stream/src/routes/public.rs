@@ -1,0 +1,112 @@
+//! What is on: the list for everyone.
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use marquee_common::{
+    contract::{Page, Problem, StreamId},
+    error::ApiError,
+    extract::Query,
+};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::{
+    streams::{cut, page_limit},
+    view::PublicStream,
+};
+use crate::{
+    app::AppState,
+    cursor,
+    error::Error,
+    public_list::NoCopy,
+    store::{PublicQuery, public_position},
+};
+
+/// Longest search text, in characters.
+const Q_MAX: usize = 100;
+
+/// Which streams.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PublicListQuery {
+    /// `true`: only those on the air; `false`: only the others.
+    live: Option<bool>,
+    /// Text to find in title, description or tags.
+    q: Option<String>,
+    /// A category.
+    category: Option<String>,
+    /// Rows wanted, 1 to 100 (default 50).
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl PublicListQuery {
+    /// The page that is meant: equal questions in other words share their copy.
+    fn normalized(self) -> Result<PublicQuery, Error> {
+        let text = |field: &str, text: Option<String>| match text {
+            Some(text) if text.chars().count() > Q_MAX || text.contains('\0') => {
+                Err(Error::field(field, "must have at most 100 characters, none of them NUL"))
+            }
+            text => Ok(text.map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty())),
+        };
+        Ok(PublicQuery {
+            live: self.live,
+            q: text("q", self.q)?,
+            category: text("category", self.category)?,
+            limit: page_limit(self.limit),
+            after: self.cursor.as_deref().map(cursor::decode).transpose()?,
+        })
+    }
+}
+
+/// Public streams: those on the air first, then those that wait for a publisher, newest first.
+/// At most a second old. Never a key.
+#[utoipa::path(
+    get, path = "/api/streams/public", tag = "streams",
+    params(PublicListQuery),
+    security(()),
+    responses(
+        (status = 200, description = "A page of streams", body = Page<PublicStream>),
+        (status = 422, description = "`validation_failed`", body = Problem),
+        (status = 503, description = "`unavailable`", body = Problem),
+    )
+)]
+pub async fn list(
+    State(state): State<AppState>,
+    Query(query): Query<PublicListQuery>,
+) -> Result<Response, ApiError> {
+    let query = query.normalized()?;
+    let page = state
+        .public_list
+        .get(&query, read(&state, &query))
+        .await
+        .map_err(|error| match error {
+            NoCopy::Error(error) => error,
+            NoCopy::FailedLately => Error::ListAway,
+        })?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+    ];
+    Ok((headers, page).into_response())
+}
+
+async fn read(state: &AppState, query: &PublicQuery) -> Result<Bytes, Error> {
+    let mut rows = state.store.list_public(query).await?;
+    let next_cursor = cut(&mut rows, query.limit, |row| cursor::encode(&public_position(row)));
+    let ids: Vec<StreamId> = rows.iter().map(|row| row.id).collect();
+    let counts = state.viewers.counts(&ids).await;
+    let items: Vec<PublicStream> = rows
+        .into_iter()
+        .zip(counts)
+        .map(|(row, viewers)| PublicStream::of(state, row, viewers))
+        .collect();
+    let page = Page { items, next_cursor };
+    serde_json::to_vec(&page).map(Bytes::from).map_err(Error::Serialize)
+}

@@ -1,0 +1,151 @@
+//! What the API shows of a stream: to everyone, and to whom the key belongs.
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use marquee_common::{
+    contract::{AccessClaims, Role, StreamId, UserId},
+    extract::Json,
+};
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+
+use crate::{
+    app::AppState, lifecycle::StreamStatus, metadata::Visibility, ownership::Caller,
+    store::StreamRow,
+};
+
+/// A stream as everyone may see it. Never its key.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PublicStream {
+    /// Its id.
+    pub id: StreamId,
+    /// Its owner.
+    pub user_id: UserId,
+    /// Its owner's name; `null` while it cannot be had.
+    pub username: Option<String>,
+    /// Its title.
+    pub title: String,
+    /// Its description.
+    pub description: Option<String>,
+    /// Its category, in lower case.
+    pub category: Option<String>,
+    /// Its tags, in lower case.
+    pub tags: Vec<String>,
+    /// Who finds it.
+    pub visibility: Visibility,
+    /// Whether it can be watched.
+    pub status: StreamStatus,
+    /// How many watch; `null` while that cannot be counted.
+    pub viewer_count: Option<u64>,
+    /// The rungs of the running broadcast, highest first; `audio` alone without a picture.
+    pub available_qualities: Vec<String>,
+    /// A picture of what is on; `null` while there is none.
+    pub thumbnail_url: Option<String>,
+    /// When the running broadcast went live.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub started_at: Option<OffsetDateTime>,
+    /// When the stream was made.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// Where it plays (HLS).
+    pub hls_url: String,
+    /// Where it plays with low latency; `null` until the edge exists.
+    pub ll_hls_url: Option<String>,
+}
+
+/// A stream as its owner sees it, or who else holds its key.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct OwnStream {
+    /// What everyone sees.
+    #[serde(flatten)]
+    pub public: PublicStream,
+    /// The key by which to publish. Whoever has it can.
+    pub stream_key: String,
+    /// When the key's time is over.
+    #[serde(with = "time::serde::rfc3339")]
+    pub expires_at: OffsetDateTime,
+    /// When the owner last changed something.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// Where to push by RTMP; holds the key.
+    pub rtmp_url: String,
+    /// Where to push by SRT; holds the key.
+    pub srt_url: String,
+}
+
+/// `{stream}`: a new stream.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct CreatedStream {
+    /// The stream.
+    pub stream: OwnStream,
+}
+
+/// A stream by who asks: with its key for its owner, without for everyone else.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum StreamView {
+    /// With its key.
+    Own(Box<OwnStream>),
+    /// Without.
+    Public(Box<PublicStream>),
+}
+
+impl StreamView {
+    pub fn of(state: &AppState, row: StreamRow, viewers: Option<u64>, with_key: bool) -> Self {
+        if with_key {
+            Self::Own(Box::new(OwnStream::of(state, row, viewers)))
+        } else {
+            Self::Public(Box::new(PublicStream::of(state, row, viewers)))
+        }
+    }
+}
+
+impl PublicStream {
+    pub fn of(state: &AppState, row: StreamRow, viewer_count: Option<u64>) -> Self {
+        Self {
+            hls_url: state.addresses.hls(row.id),
+            id: row.id,
+            user_id: row.user_id,
+            username: row.username,
+            title: row.title,
+            description: row.description,
+            category: row.category,
+            tags: row.tags,
+            visibility: row.visibility,
+            status: row.status,
+            viewer_count,
+            available_qualities: row.available_qualities,
+            thumbnail_url: None,
+            started_at: row.started_at,
+            created_at: row.created_at,
+            ll_hls_url: None,
+        }
+    }
+}
+
+impl OwnStream {
+    pub fn of(state: &AppState, row: StreamRow, viewer_count: Option<u64>) -> Self {
+        Self {
+            stream_key: row.stream_key.expose().to_owned(),
+            expires_at: row.expires_at,
+            updated_at: row.updated_at,
+            rtmp_url: state.addresses.rtmp(&row.stream_key),
+            srt_url: state.addresses.srt(&row.stream_key),
+            public: PublicStream::of(state, row, viewer_count),
+        }
+    }
+}
+
+/// Who asks, as the rules of ownership want it.
+pub fn caller(claims: &AccessClaims) -> Caller {
+    Caller { user: claims.sub, admin: claims.role == Role::Admin }
+}
+
+/// JSON that no cache may keep: it can hold a key.
+pub fn not_cached<T: Serialize>(body: T) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    ([(header::CACHE_CONTROL, no_store)], Json(body)).into_response()
+}
