@@ -20,7 +20,7 @@ use crate::error::{Result, StackError};
 
 /// The variable that marks every process of a stack and what they start in turn, with the stack's
 /// folder as its value: `down` finds by it what no pid file knows any more.
-pub const MARKER: &str = "MARQUEE_STACK_DIR";
+pub const MARKER: &str = "MARQUEE_STACK_MEMBER";
 
 /// What a private server may see of the caller's environment; a `DB_URL` or `PORT` that happens to
 /// be exported must not reach it.
@@ -40,7 +40,7 @@ const INHERITED: [&str; 9] = [
 const LOG_BYTES: u64 = 16 * 1024 * 1024;
 
 /// How a process is started, and how it is asked to end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
     /// Its name in the stack, such as `transcoder-2`.
     pub name: String,
@@ -109,6 +109,12 @@ impl Record {
     pub fn alive(&self) -> bool {
         self.boot_id == boot_id()
             && stat(self.pid).is_some_and(|stat| !stat.dead && stat.start_ticks == self.start_ticks)
+    }
+
+    /// Whether its program file has been replaced, by a newer build say.
+    pub fn is_outdated(&self) -> bool {
+        fs::read_link(format!("/proc/{}/exe", self.pid))
+            .is_ok_and(|exe| exe.to_string_lossy().ends_with(" (deleted)"))
     }
 
     /// Sends a signal to the process itself; `false` if it is gone.

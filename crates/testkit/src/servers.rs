@@ -17,16 +17,24 @@ use crate::{
 
 pub mod kafka;
 pub mod minio;
+pub mod nginx;
 pub mod postgres;
 pub mod redis;
 
-/// Whether a stack's data must survive the machine. Tests do not pay for fsync.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    /// The local stack.
-    Kept,
-    /// Servers for tests.
-    Scratch,
+/// How servers are started.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerOptions {
+    /// Whether the documented ports are asked for first.
+    pub documented_ports: bool,
+    /// Whether data must survive a crash of the machine. Tests do not pay for that.
+    pub durable: bool,
+}
+
+impl ServerOptions {
+    /// The documented port, if it is wanted.
+    pub(crate) fn documented(self, port: u16) -> Option<u16> {
+        self.documented_ports.then_some(port)
+    }
 }
 
 /// How a server's process is described; the defaults suit most.

@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Durability, cache_dir, cache_lock, find_program, ready, run, spec};
+use super::{ServerOptions, cache_dir, cache_lock, find_program, ready, run, spec};
 use crate::{
     error::{Result, StackError},
     progress::Progress,
@@ -33,13 +33,7 @@ logger.server.level = info
 ";
 
 /// Starts the node and returns its port.
-pub async fn start(dir: &StackDir, durability: Durability, progress: &Progress) -> Result<u16> {
-    let ports = dir.ports();
-    if dir.running(NAME)?.is_some()
-        && let Some(port) = ports.remembered(NAME)?
-    {
-        return Ok(port);
-    }
+pub async fn start(dir: &StackDir, options: ServerOptions, progress: &Progress) -> Result<u16> {
     let java = find_program("java").ok_or(StackError::Missing {
         program: "java",
         remedy: "run scripts/bootstrap, or apt-get install default-jre-headless",
@@ -49,9 +43,8 @@ pub async fn start(dir: &StackDir, durability: Durability, progress: &Progress) 
     let home = dir.data(NAME);
     fs::create_dir_all(&home).map_err(StackError::io(&home))?;
 
-    let documented = (durability == Durability::Kept).then_some(9092);
-    let port = ports.tcp(NAME, documented)?;
-    let controller = ports.tcp("kafka-controller", None)?;
+    let port = dir.tcp_port(NAME, NAME, options.documented(9092))?;
+    let controller = dir.tcp_port(NAME, "kafka-controller", None)?;
     let logs = home.join("logs");
     let properties = home.join("server.properties");
     let text = format!(
@@ -111,8 +104,8 @@ pub async fn start(dir: &StackDir, durability: Durability, progress: &Progress) 
         &properties,
     ]
     .map(str::to_owned);
-    let record = dir.spawn(&spec(dir, NAME, argv.into()))?;
-    ready(&record, Duration::from_secs(90), || serves(port)).await?;
+    let record = dir.ensure(&spec(dir, NAME, argv.into())).await?;
+    ready(&record, Duration::from_secs(90), || answers(port)).await?;
     Ok(port)
 }
 
@@ -153,7 +146,7 @@ async fn jars(progress: &Progress) -> Result<PathBuf> {
 }
 
 /// Whether the node answers `ApiVersions`, which it does only once it serves.
-async fn serves(port: u16) -> bool {
+pub(crate) async fn answers(port: u16) -> bool {
     // length, api key 18, version 0, correlation id 7, no client id
     const REQUEST: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
     let ask = async {

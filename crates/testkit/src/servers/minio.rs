@@ -3,10 +3,11 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
-use super::{Durability, answers, cache_dir, cache_lock, find_program, ready, run, spec};
+use super::{ServerOptions, answers, cache_dir, cache_lock, find_program, ready, run, spec};
 use crate::{
     error::{Result, StackError},
     infra::S3,
+    process::Record,
     progress::Progress,
     stack::{StackDir, dir::remove_dir},
 };
@@ -19,26 +20,17 @@ const RELEASE: &str = "minio-RELEASE.2025-09-07T16-13-09Z";
 const MODULE: &str = "github.com/minio/minio@v0.0.0-20250907161309-07c3a429bfed";
 
 /// Starts the server.
-pub async fn start(dir: &StackDir, durability: Durability, progress: &Progress) -> Result<S3> {
-    let secret_key = dir.secret("s3_secret_key")?;
-    let s3 = |port: u16| S3 {
+pub async fn start(dir: &StackDir, options: ServerOptions, progress: &Progress) -> Result<S3> {
+    let program = program(progress).await?.display().to_string();
+    let port = dir.tcp_port(NAME, NAME, options.documented(9000))?;
+    let console = dir.tcp_port(NAME, "minio-console", options.documented(9001))?;
+    let s3 = S3 {
         endpoint: format!("http://127.0.0.1:{port}"),
         access_key: "marquee".to_owned(),
-        secret_key: secret_key.clone(),
+        secret_key: dir.secret("s3_secret_key")?,
     };
-    let ports = dir.ports();
-    if dir.running(NAME)?.is_some()
-        && let Some(port) = ports.remembered(NAME)?
-    {
-        return Ok(s3(port));
-    }
-    let program = program(progress).await?.display().to_string();
-    let kept = durability == Durability::Kept;
-    let port = ports.tcp(NAME, kept.then_some(9000))?;
-    let console = ports.tcp("minio-console", kept.then_some(9001))?;
     let data = dir.data(NAME);
     fs::create_dir_all(&data).map_err(StackError::io(&data))?;
-    let s3 = s3(port);
     let argv = [
         &program,
         "server",
@@ -56,15 +48,20 @@ pub async fn start(dir: &StackDir, durability: Durability, progress: &Progress) 
         ("MINIO_ROOT_PASSWORD", s3.secret_key.as_str()),
         ("MINIO_UPDATE", "off"),
         ("MINIO_CALLHOME_ENABLE", "off"),
-        ("MINIO_BROWSER", if kept { "on" } else { "off" }),
+        ("MINIO_BROWSER", if options.durable { "on" } else { "off" }),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
-    let record = dir.spawn(&spec)?;
+    let record = dir.ensure(&spec).await?;
+    wait(&record, &s3, Duration::from_secs(60)).await?;
+    Ok(s3)
+}
+
+/// Waits until the server answers.
+pub(crate) async fn wait(record: &Record, s3: &S3, within: Duration) -> Result<()> {
     let client = reqwest::Client::new();
     let live = format!("{}/minio/health/live", s3.endpoint);
-    ready(&record, Duration::from_secs(60), || answers(&client, &live)).await?;
-    Ok(s3)
+    ready(record, within, || answers(&client, &live)).await
 }
 
 /// Whether the server can be had without building it.

@@ -9,7 +9,7 @@ use std::{
 
 use sqlx::{Connection, PgConnection};
 
-use super::{Durability, find_program, is_root, ready, run, spec};
+use super::{ServerOptions, find_program, is_root, ready, run, spec};
 use crate::{
     error::{Result, StackError},
     stack::{
@@ -22,25 +22,18 @@ use crate::{
 pub const NAME: &str = "postgres";
 
 /// Starts the cluster, making it at the first start, and returns its URL as superuser.
-pub async fn start(dir: &StackDir, durability: Durability) -> Result<String> {
+pub async fn start(dir: &StackDir, options: ServerOptions) -> Result<String> {
     let password = dir.secret("postgres_superuser")?;
-    let url = |port: u16| format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
-    let ports = dir.ports();
-    if dir.running(NAME)?.is_some()
-        && let Some(port) = ports.remembered(NAME)?
-    {
-        return Ok(url(port));
-    }
     let bin = binaries()?;
     let data = dir.data(NAME);
     if !data.join("PG_VERSION").exists() {
         initialise(&bin, &data, &password).await?;
     }
-    // Nobody of this folder runs any more, so a pid in there is at best a stranger's.
-    remove_file(&data.join("postmaster.pid"))?;
-
-    let documented = (durability == Durability::Kept).then_some(5432);
-    let port = ports.tcp(NAME, documented)?;
+    if dir.running(NAME)?.is_none() {
+        // Nobody of this folder runs any more, so a pid in there is at best a stranger's.
+        remove_file(&data.join("postmaster.pid"))?;
+    }
+    let port = dir.tcp_port(NAME, NAME, options.documented(5432))?;
     let mut argv = as_owner()?;
     argv.extend([path(&bin.join("postgres")), "-D".to_owned(), path(&data)]);
     let mut settings = vec![
@@ -52,7 +45,7 @@ pub async fn start(dir: &StackDir, durability: Durability) -> Result<String> {
         "log_timezone=UTC".to_owned(),
         "timezone=UTC".to_owned(),
     ];
-    if durability == Durability::Scratch {
+    if !options.durable {
         settings.extend(
             [
                 "fsync=off",
@@ -67,8 +60,8 @@ pub async fn start(dir: &StackDir, durability: Durability) -> Result<String> {
     }
     let mut spec = spec(dir, NAME, argv);
     spec.interrupt = true;
-    let record = dir.spawn(&spec)?;
-    let url = url(port);
+    let record = dir.ensure(&spec).await?;
+    let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
     ready(&record, Duration::from_secs(60), async || {
         answers(&url).await
     })

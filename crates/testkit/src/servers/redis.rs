@@ -7,7 +7,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::{Durability, find_program, ready, spec};
+use super::{ServerOptions, find_program, ready, spec};
 use crate::{
     error::{Result, StackError},
     stack::StackDir,
@@ -17,25 +17,15 @@ use crate::{
 pub const NAME: &str = "redis";
 
 /// Starts the server and returns its port.
-pub async fn start(dir: &StackDir, durability: Durability) -> Result<u16> {
-    let ports = dir.ports();
-    if dir.running(NAME)?.is_some()
-        && let Some(port) = ports.remembered(NAME)?
-    {
-        return Ok(port);
-    }
+pub async fn start(dir: &StackDir, options: ServerOptions) -> Result<u16> {
     let program = find_program("redis-server").ok_or(StackError::Missing {
         program: "redis-server",
         remedy: "run scripts/bootstrap, or apt-get install redis-server",
     })?;
     let data = dir.data(NAME);
     std::fs::create_dir_all(&data).map_err(StackError::io(&data))?;
-    let documented = (durability == Durability::Kept).then_some(6379);
-    let port = ports.tcp(NAME, documented)?;
-    let append_only = match durability {
-        Durability::Kept => "yes",
-        Durability::Scratch => "no",
-    };
+    let port = dir.tcp_port(NAME, NAME, options.documented(6379))?;
+    let append_only = if options.durable { "yes" } else { "no" };
     let argv = [
         &program.display().to_string(),
         "--port",
@@ -50,12 +40,13 @@ pub async fn start(dir: &StackDir, durability: Durability) -> Result<u16> {
         append_only,
     ]
     .map(str::to_owned);
-    let record = dir.spawn(&spec(dir, NAME, argv.into()))?;
-    ready(&record, Duration::from_secs(20), || pongs(port)).await?;
+    let record = dir.ensure(&spec(dir, NAME, argv.into())).await?;
+    ready(&record, Duration::from_secs(20), || answers(port)).await?;
     Ok(port)
 }
 
-async fn pongs(port: u16) -> bool {
+/// Whether Redis answers PING.
+pub(crate) async fn answers(port: u16) -> bool {
     let ask = async {
         let mut connection = TcpStream::connect(("127.0.0.1", port)).await?;
         connection.write_all(b"PING\r\n").await?;

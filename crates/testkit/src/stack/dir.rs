@@ -60,6 +60,11 @@ impl StackDir {
         self.root.join("stack.json")
     }
 
+    /// What the caller of `stack up` decided.
+    pub(crate) fn options_file(&self) -> PathBuf {
+        self.root.join("options.json")
+    }
+
     /// The remembered ports.
     pub fn ports(&self) -> Ports {
         Ports::at(&self.root.join("ports.json"))
@@ -89,6 +94,42 @@ impl StackDir {
         secrets.insert(name.to_owned(), secret.clone());
         write_json(&path, &secrets)?;
         Ok(secret)
+    }
+
+    /// The TCP port `name` of the process `owner`: the one it has while it runs, else see
+    /// [`Ports::tcp`].
+    pub fn tcp_port(&self, owner: &str, name: &str, documented: Option<u16>) -> Result<u16> {
+        match self.port_in_use(owner, name)? {
+            Some(port) => Ok(port),
+            None => self.ports().tcp(name, documented),
+        }
+    }
+
+    /// The same for UDP.
+    pub fn udp_port(&self, owner: &str, name: &str, documented: Option<u16>) -> Result<u16> {
+        match self.port_in_use(owner, name)? {
+            Some(port) => Ok(port),
+            None => self.ports().udp(name, documented),
+        }
+    }
+
+    fn port_in_use(&self, owner: &str, name: &str) -> Result<Option<u16>> {
+        match self.running(owner)? {
+            Some(_) => self.ports().remembered(name),
+            None => Ok(None),
+        }
+    }
+
+    /// Makes sure that this very process runs: one that was started otherwise, or from a program
+    /// file that has been replaced since, is stopped first.
+    pub async fn ensure(&self, spec: &Spec) -> Result<Record> {
+        if let Some(record) = self.running(&spec.name)? {
+            if record.spec == *spec && !record.is_outdated() {
+                return Ok(record);
+            }
+            record.stop().await;
+        }
+        self.spawn(spec)
     }
 
     /// Starts a process and writes its pid file.
@@ -157,7 +198,8 @@ pub fn remove_dir(path: &Path) -> Result<()> {
     }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+/// Reads a file of this folder, if it is there.
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)

@@ -1,22 +1,60 @@
 //! Stopping a stack: by its pid files, and by the marker for what they do not know.
 
-use super::{StackDir, dir::remove_file};
-use crate::{error::Result, process::kill_marked, progress::Progress};
+use tokio::task::JoinSet;
 
-/// Stops every process of the stack, the last started first, and returns how many ran.
+use super::{StackDir, dir::remove_dir, dir::remove_file};
+use crate::{
+    error::Result,
+    process::{Record, kill_marked},
+    progress::Progress,
+};
+
+/// Stops every process of the stack and returns how many ran.
 pub async fn stop_all(dir: &StackDir, progress: &Progress) -> Result<usize> {
+    let records = dir.records()?;
     let mut stopped = 0;
-    for record in dir.records()?.into_iter().rev() {
-        if record.alive() {
-            record.stop().await;
-            stopped += 1;
+    for rank in 0..=3 {
+        let mut stopping = JoinSet::new();
+        for record in records.iter().filter(|record| self::rank(record) == rank) {
+            if record.alive() {
+                stopped += 1;
+                let record = record.clone();
+                stopping.spawn(async move { record.stop().await });
+            }
         }
+        stopping.join_all().await;
+    }
+    for record in &records {
         dir.forget(&record.spec.name)?;
     }
     // A launcher that was killed between a start and its pid file, or children of a process that
     // was killed: they carry the stack's marker.
     stopped += kill_marked(dir.root());
     remove_file(&dir.stack_file())?;
-    progress.done(&format!("{stopped} processes stopped"));
+    if stopped > 0 {
+        progress.done(&format!("{stopped} processes stopped"));
+    }
     Ok(stopped)
+}
+
+/// Removes what a stopped stack has left in its folder: data, logs, ports and secrets.
+pub fn purge(dir: &StackDir) -> Result<()> {
+    for folder in ["data", "log", "run"] {
+        remove_dir(&dir.root().join(folder))?;
+    }
+    for file in ["ports.json", "secrets.json", "options.json"] {
+        remove_file(&dir.root().join(file))?;
+    }
+    Ok(())
+}
+
+/// Who is stopped before whom: a transcoder finishes its broadcasts with the help of the stream
+/// service and of S3, and services finish theirs with the help of the servers.
+fn rank(record: &Record) -> u8 {
+    match record.spec.name.as_str() {
+        "broadcaster" => 0,
+        name if name.starts_with("transcoder") => 1,
+        "postgres" | "redis" | "kafka" | "minio" => 3,
+        _ => 2,
+    }
 }

@@ -5,13 +5,17 @@ use crate::{
     error::Result,
     infra::{Infra, S3},
     progress::Progress,
-    servers::{Durability, kafka, minio, postgres, redis},
+    servers::{ServerOptions, kafka, minio, postgres, redis},
     stack::dir::{remove_dir, remove_file},
 };
 
 /// Starts what does not run yet and writes `stack.json`.
 pub async fn up(dir: &StackDir, progress: &Progress) -> Result<Infra> {
-    let infra = start_servers(dir, Durability::Scratch, progress).await?;
+    let options = ServerOptions {
+        documented_ports: false,
+        durable: false,
+    };
+    let infra = start_servers(dir, options, progress).await?;
     dir.write(&dir.stack_file(), &infra)?;
     progress.done(&format!(
         "servers for tests are up: {}",
@@ -30,26 +34,26 @@ pub async fn down(dir: &StackDir, progress: &Progress) -> Result<()> {
 /// Starts the four servers at the same time.
 pub(super) async fn start_servers(
     dir: &StackDir,
-    durability: Durability,
+    options: ServerOptions,
     progress: &Progress,
 ) -> Result<Infra> {
     let postgres = async {
-        let url = postgres::start(dir, durability).await?;
+        let url = postgres::start(dir, options).await?;
         progress.done("postgres");
         Result::Ok(url)
     };
     let redis = async {
-        let port = redis::start(dir, durability).await?;
+        let port = redis::start(dir, options).await?;
         progress.done("redis");
         Result::Ok(port)
     };
     let kafka = async {
-        let port = kafka::start(dir, durability, progress).await?;
+        let port = kafka::start(dir, options, progress).await?;
         progress.done("kafka");
         Result::Ok(port)
     };
     let s3 = async {
-        let s3: S3 = minio::start(dir, durability, progress).await?;
+        let s3: S3 = minio::start(dir, options, progress).await?;
         progress.done("minio");
         Result::Ok(s3)
     };
