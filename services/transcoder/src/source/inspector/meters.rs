@@ -1,0 +1,151 @@
+//! Small meters of the inspector: sound, rate and GOP.
+
+use super::SECOND;
+use crate::source::copy_rule::{GOP_TOLERANCE, MAX_GOP};
+
+/// Audio that does not come for so long has stopped.
+const STOPPED: i64 = SECOND;
+/// A step further than this is a jump of the clock.
+const LARGEST_STEP: i64 = 10 * SECOND;
+
+/// Follows the audio track: whether it comes, and its own clock.
+#[derive(Default)]
+pub(super) struct Sound {
+    /// Its clock without jumps.
+    time: Option<i64>,
+    last_pts: i64,
+    /// Video time when the last of it came.
+    heard_at: Option<i64>,
+    pub(super) present: bool,
+}
+
+/// What changed about the sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SoundChange {
+    Started,
+    Stopped,
+}
+
+impl Sound {
+    /// Audio came while the video's clock stood at `video`.
+    pub(super) fn heard(&mut self, pts: Option<i64>, video: Option<i64>) -> Option<SoundChange> {
+        if let Some(pts) = pts {
+            self.time = Some(match self.time {
+                None => pts,
+                Some(time) => {
+                    let step = pts - self.last_pts;
+                    let jumped = !(0..LARGEST_STEP).contains(&step);
+                    time + if jumped { 0 } else { step }
+                }
+            });
+            self.last_pts = pts;
+        }
+        self.heard_at = video;
+        let started = !std::mem::replace(&mut self.present, true);
+        started.then_some(SoundChange::Started)
+    }
+
+    /// The video's clock stands at `video`.
+    pub(super) fn video_at(&mut self, video: i64) -> Option<SoundChange> {
+        let since = *self.heard_at.get_or_insert(video);
+        if self.present && video - since > STOPPED {
+            self.present = false;
+            return Some(SoundChange::Stopped);
+        }
+        None
+    }
+
+    pub(super) fn time(&self) -> Option<i64> {
+        self.time
+    }
+}
+
+/// Bits a second over the last second of media.
+#[derive(Default)]
+pub(super) struct Rate {
+    since: Option<i64>,
+    bytes: u64,
+    bps: u64,
+}
+
+impl Rate {
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    pub(super) fn at(&mut self, time: i64) {
+        let since = *self.since.get_or_insert(time);
+        let ticks = time - since;
+        if !(0..SECOND).contains(&ticks) {
+            if let Ok(ticks @ 1..) = u64::try_from(ticks) {
+                self.bps = self.bytes * 8 * SECOND.unsigned_abs() / ticks;
+            }
+            self.since = Some(time);
+            self.bytes = 0;
+        }
+    }
+
+    pub(super) fn bps(&self) -> u64 {
+        self.bps
+    }
+}
+
+/// The group of pictures that is coming in.
+pub(super) struct Gop {
+    began: i64,
+    pub(super) holes: i64,
+    pub(super) bytes: u64,
+    overdue: bool,
+}
+
+impl Gop {
+    pub(super) fn new(began: i64) -> Self {
+        Self {
+            began,
+            holes: 0,
+            bytes: 0,
+            overdue: false,
+        }
+    }
+
+    /// Its length if it ends at `shown`, without what is missing in it.
+    pub(super) fn length(&self, shown: i64) -> i64 {
+        shown - self.began - self.holes
+    }
+
+    /// True once, when a frame is decoded after the next keyframe was due.
+    pub(super) fn falls_due(&mut self, decoded: i64) -> bool {
+        let late = self.length(decoded) > MAX_GOP + GOP_TOLERANCE;
+        late && !std::mem::replace(&mut self.overdue, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SoundChange::{Started, Stopped};
+    use super::*;
+
+    #[test]
+    fn sound_that_stops_and_returns_is_told_once_each() {
+        let mut sound = Sound::default();
+        let mut told = Vec::new();
+        for frame in 0..300 {
+            let video = frame * 3000;
+            told.extend(sound.video_at(video));
+            if !(60..120).contains(&frame) {
+                told.extend(sound.heard(Some(video), Some(video)));
+            }
+        }
+        assert_eq!(told, [Started, Stopped, Started]);
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_second() {
+        let mut rate = Rate::default();
+        for frame in 0..=90 {
+            rate.at(frame * 3000);
+            rate.add(if frame < 30 { 1000 } else { 25_000 });
+        }
+        assert_eq!(rate.bps(), 25_000 * 30 * 8);
+    }
+}
