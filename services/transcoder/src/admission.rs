@@ -1,0 +1,272 @@
+//! What the SRT thread may decide by itself, from memory alone.
+//!
+//! libsrt asks on the thread that receives for every publisher, so nothing here waits: known-bad
+//! keys, malformed ids, a full machine and an address that tries too often are refused at once; all
+//! others are let in and checked with the stream service ([`crate::ingest`]).
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use marquee_srt::{Admission, Reject, parse_stream_id};
+use sha2::{Digest, Sha256};
+
+/// How long a refused key is refused without asking again.
+pub const BAD_KEY_MEMORY: Duration = Duration::from_secs(10);
+/// Keys that may be under check at once.
+pub const MAX_PENDING: usize = 32;
+/// Attempts an address may make at once, and again each second.
+const ADDRESS_BURST: f64 = 20.0;
+const ADDRESS_RATE: f64 = 4.0;
+/// Entries kept of each table; the oldest go first.
+const TABLE_LIMIT: usize = 10_000;
+
+/// A key's SHA-256: what is remembered instead of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct KeyHash([u8; 32]);
+
+impl KeyHash {
+    /// Hash of a stream key.
+    pub fn of(stream_key: &str) -> Self {
+        Self(Sha256::digest(stream_key.as_bytes()).into())
+    }
+}
+
+/// The doorman's tables.
+#[derive(Debug)]
+pub struct Doorman {
+    capacity: usize,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    bad_keys: HashMap<KeyHash, Instant>,
+    addresses: HashMap<IpAddr, Bucket>,
+    /// Keys that hold one of the machine's slots, also while their publisher is away.
+    holders: HashMap<KeyHash, usize>,
+    pending: usize,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Doorman {
+    /// A doorman for a machine that takes `capacity` streams.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            tables: Mutex::default(),
+        }
+    }
+
+    /// Remembers a key that the stream service refused.
+    pub fn remember_bad(&self, key: KeyHash) {
+        let mut tables = self.tables();
+        let now = Instant::now();
+        if tables.bad_keys.len() >= TABLE_LIMIT {
+            tables.bad_keys.retain(|_, until| *until > now);
+        }
+        if tables.bad_keys.len() < TABLE_LIMIT {
+            tables.bad_keys.insert(key, now + BAD_KEY_MEMORY);
+        }
+    }
+
+    /// A publisher is being checked until the guard is dropped. `None`: too many are.
+    pub fn pending(self: &std::sync::Arc<Self>) -> Option<PendingGuard> {
+        let mut tables = self.tables();
+        if tables.pending >= MAX_PENDING {
+            return None;
+        }
+        tables.pending += 1;
+        Some(PendingGuard(self.clone()))
+    }
+
+    /// Takes a slot for a key's session; `None` when the machine is full.
+    pub fn take_slot(self: &std::sync::Arc<Self>, key: KeyHash) -> Option<SlotGuard> {
+        let mut tables = self.tables();
+        if tables.holders.len() >= self.capacity && !tables.holders.contains_key(&key) {
+            return None;
+        }
+        *tables.holders.entry(key).or_default() += 1;
+        Some(SlotGuard {
+            doorman: self.clone(),
+            key,
+        })
+    }
+
+    /// Refuses everyone from now on (the process drains).
+    pub fn close(&self) {
+        self.tables().closed = true;
+    }
+
+    fn decide(&self, key: KeyHash, peer: IpAddr, now: Instant) -> Result<(), Reject> {
+        let mut tables = self.tables();
+        if tables.closed {
+            return Err(Reject::Unavailable);
+        }
+        if tables.bad_keys.get(&key).is_some_and(|until| *until > now) {
+            metrics::counter!("transcoder_publishers_refused_total", "reason" => "known_bad_key")
+                .increment(1);
+            return Err(Reject::BadKey);
+        }
+        let full = tables.holders.len() >= self.capacity && !tables.holders.contains_key(&key);
+        if full || tables.pending >= MAX_PENDING {
+            metrics::counter!("transcoder_publishers_refused_total", "reason" => "at_capacity")
+                .increment(1);
+            return Err(Reject::Busy);
+        }
+        if !tables.spend_token(peer, now) {
+            metrics::counter!("transcoder_publishers_refused_total", "reason" => "address_rate")
+                .increment(1);
+            return Err(Reject::Busy);
+        }
+        Ok(())
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tables {
+    fn spend_token(&mut self, peer: IpAddr, now: Instant) -> bool {
+        if self.addresses.len() >= TABLE_LIMIT && !self.addresses.contains_key(&peer) {
+            self.addresses.retain(|_, bucket| {
+                now.duration_since(bucket.at).as_secs_f64() * ADDRESS_RATE < ADDRESS_BURST
+            });
+            if self.addresses.len() >= TABLE_LIMIT {
+                return false;
+            }
+        }
+        let bucket = self.addresses.entry(peer).or_insert(Bucket {
+            tokens: ADDRESS_BURST,
+            at: now,
+        });
+        let refill = now.duration_since(bucket.at).as_secs_f64() * ADDRESS_RATE;
+        bucket.tokens = (bucket.tokens + refill).min(ADDRESS_BURST);
+        bucket.at = now;
+        if bucket.tokens < 1.0 {
+            return false;
+        }
+        bucket.tokens -= 1.0;
+        true
+    }
+}
+
+impl Admission for Doorman {
+    fn check(&self, stream_id: &str, peer: SocketAddr) -> Result<(), Reject> {
+        let request = parse_stream_id(stream_id)?;
+        self.decide(KeyHash::of(request.key), peer.ip(), Instant::now())
+    }
+}
+
+/// One of the [`MAX_PENDING`] places.
+#[derive(Debug)]
+pub struct PendingGuard(std::sync::Arc<Doorman>);
+
+impl Drop for PendingGuard {
+    fn drop(&mut self) {
+        self.0.tables().pending -= 1;
+    }
+}
+
+/// One of the machine's slots, held for a key.
+#[derive(Debug)]
+pub struct SlotGuard {
+    doorman: std::sync::Arc<Doorman>,
+    key: KeyHash,
+}
+
+impl Drop for SlotGuard {
+    fn drop(&mut self) {
+        let mut tables = self.doorman.tables();
+        if let Some(count) = tables.holders.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                tables.holders.remove(&self.key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn peer() -> IpAddr {
+        IpAddr::from([127, 0, 0, 1])
+    }
+
+    #[test]
+    fn a_key_refused_once_is_refused_from_memory_for_10_s() {
+        let doorman = Doorman::new(1);
+        let key = KeyHash::of("k");
+        doorman.remember_bad(key);
+        let now = Instant::now();
+        assert_eq!(doorman.decide(key, peer(), now), Err(Reject::BadKey));
+        assert_eq!(doorman.decide(key, peer(), now + BAD_KEY_MEMORY), Ok(()));
+    }
+
+    #[test]
+    fn a_full_machine_takes_back_only_the_keys_that_hold_a_slot() {
+        let doorman = Arc::new(Doorman::new(1));
+        let held = KeyHash::of("held");
+        let slot = doorman.take_slot(held);
+        let now = Instant::now();
+        assert!(doorman.take_slot(KeyHash::of("other")).is_none());
+        assert_eq!(
+            doorman.decide(KeyHash::of("other"), peer(), now),
+            Err(Reject::Busy)
+        );
+        assert_eq!(doorman.decide(held, peer(), now), Ok(()));
+        drop(slot);
+        assert_eq!(doorman.decide(KeyHash::of("other"), peer(), now), Ok(()));
+    }
+
+    #[test]
+    fn an_address_that_tries_too_often_waits_and_others_do_not() {
+        let doorman = Doorman::new(1);
+        let now = Instant::now();
+        let key = KeyHash::of("k");
+        let admitted = (0..100)
+            .filter(|_| doorman.decide(key, peer(), now).is_ok())
+            .count();
+        assert_eq!(admitted, 20);
+        assert!(
+            doorman
+                .decide(key, IpAddr::from([127, 0, 0, 2]), now)
+                .is_ok()
+        );
+        assert!(
+            doorman
+                .decide(key, peer(), now + Duration::from_secs(1))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_stream_id_that_is_no_publish_request_is_told_so() {
+        let doorman = Doorman::new(1);
+        let from = SocketAddr::from(([127, 0, 0, 1], 9));
+        assert_eq!(doorman.check("", from), Err(Reject::Malformed));
+        assert!(doorman.check("#!::r=abc,m=request", from).is_err());
+    }
+
+    #[test]
+    fn a_draining_machine_sends_publishers_elsewhere() {
+        let doorman = Doorman::new(1);
+        doorman.close();
+        let decision = doorman.decide(KeyHash::of("k"), peer(), Instant::now());
+        assert_eq!(decision, Err(Reject::Unavailable));
+    }
+}

@@ -1,0 +1,251 @@
+//! Serving one publisher: describe its head, then one ffmpeg run after another until it leaves.
+
+use std::time::Duration;
+
+use marquee_common::contract::ingest::{BroadcastLadder, EndData, LiveData, TranscoderEventKind};
+use tokio::time::Instant;
+
+use super::{
+    Served, Session,
+    feed::{Fed, Feed, FeedEnd},
+    run::{RunEnd, RunStart},
+    unix_ms_at,
+};
+use crate::{
+    ingest::Publisher,
+    ladder::{EncodePlan, Ladder, LadderError, TopRung},
+    output::{Output, objects::StorageError},
+    source::{ProbeError, Source, SourceEvent, probe},
+};
+
+/// Longest wait for ffprobe.
+const PROBE_LIMIT: Duration = Duration::from_secs(8);
+/// Longest wait for the names of a broadcast that began elsewhere.
+const REBUILD_LIMIT: Duration = Duration::from_secs(10);
+const REBUILD_PAUSE: Duration = Duration::from_millis(500);
+/// An encoder that falls more often than this within [`RESTART_WINDOW`] will not do better.
+const MAX_RESTARTS: usize = 5;
+const RESTART_WINDOW: Duration = Duration::from_mins(1);
+
+/// What follows a head.
+enum Next {
+    /// Another one of the same publisher.
+    Head,
+    /// Nothing: it is no longer served.
+    Served(Served),
+}
+
+/// Why a source cannot be encoded.
+#[derive(Debug, thiserror::Error)]
+enum Unservable {
+    #[error("the source cannot be described")]
+    Probe(#[from] ProbeError),
+    #[error("the source does not fit the broadcast")]
+    Ladder(#[from] LadderError),
+    #[error("the broadcast cannot be taken over while storage is away")]
+    Storage(#[from] StorageError),
+}
+
+impl Session {
+    /// Serves a publisher until it leaves or the session is told something.
+    pub(super) async fn serve(&mut self, publisher: Publisher) -> Served {
+        let closer = publisher.closer();
+        self.lease.publisher_connected(true);
+        let mut feed = Feed::new(publisher, self.context.max_passthrough_kbps);
+        let mut falls = Falls::default();
+        let served = loop {
+            let source = match self.describe(&mut feed).await {
+                Ok(source) => source,
+                Err(served) => break served,
+            };
+            tracing::info!(?source, "described the source");
+            if let Next::Served(served) = self.encode(&mut feed, &source, &mut falls).await {
+                break served;
+            }
+        };
+        self.lease.publisher_connected(false);
+        closer.close();
+        served
+    }
+
+    /// Waits for a head and asks what it is. Reading goes on meanwhile.
+    async fn describe(&mut self, feed: &mut Feed) -> Result<Source, Served> {
+        'head: loop {
+            loop {
+                tokio::select! {
+                    command = self.next_command() => return Err(Served::Told(command)),
+                    next = feed.next() => match next {
+                        Ok(Fed::Event(SourceEvent::HeadReady)) => break,
+                        Ok(_) => {}
+                        Err(end) => return Err(left(end)),
+                    }
+                }
+            }
+            let head = feed.rule().kept_bytes();
+            let probing = probe(head, PROBE_LIMIT);
+            tokio::pin!(probing);
+            loop {
+                tokio::select! {
+                    command = self.next_command() => return Err(Served::Told(command)),
+                    probed = &mut probing => {
+                        return probed.map_err(|error| unservable(&error.into()));
+                    }
+                    next = feed.next() => match next {
+                        Ok(Fed::Event(SourceEvent::NewHead(_))) => continue 'head,
+                        Ok(_) => {}
+                        Err(end) => return Err(left(end)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Encodes one head and what follows it, until another head is needed.
+    async fn encode(&mut self, feed: &mut Feed, source: &Source, falls: &mut Falls) -> Next {
+        let plan = match self.prepare(source, feed.rule().top_rung()).await {
+            Ok(plan) => plan,
+            Err(error) => return Next::Served(unservable(&error)),
+        };
+        self.live = Some(live_data(source, &plan, self.ladder.as_ref()));
+        let mut start = RunStart {
+            first_frame_ms: unix_ms_at(feed.head_began()),
+            head: feed.rule().started(&plan),
+            plan,
+        };
+        loop {
+            match self.run_encoder(feed, start).await {
+                RunEnd::Left(end) => return Next::Served(left(end)),
+                RunEnd::Told(command) => return Next::Served(Served::Told(command)),
+                RunEnd::NewHead => return Next::Head,
+                RunEnd::CopyRefused(restart) => {
+                    tracing::info!(reason = %restart.reason, "the source's own rung is encoded from here on");
+                    let plan = match self.prepare(source, TopRung::Encoded).await {
+                        Ok(plan) => plan,
+                        Err(error) => return Next::Served(unservable(&error)),
+                    };
+                    start = RunStart {
+                        // The kept bytes begin where the last kept segment ended.
+                        first_frame_ms: if restart.keep_segments == 0 {
+                            unix_ms_at(feed.head_began())
+                        } else {
+                            i64::MIN
+                        },
+                        head: restart.head,
+                        plan,
+                    };
+                }
+                RunEnd::Fell(data) => {
+                    metrics::counter!("transcoder_encoder_falls_total").increment(1);
+                    tracing::error!(reason = data.reason, log = ?data.log, "the encoder fell");
+                    if !falls.may_restart() {
+                        return Next::Served(Served::Left(data));
+                    }
+                    self.told_live = false;
+                    self.send(TranscoderEventKind::Interrupted(data));
+                    feed.begin_new_head();
+                    return Next::Head;
+                }
+            }
+        }
+    }
+
+    /// The plan for a source, with the broadcast's ladder and output ready for it.
+    async fn prepare(&mut self, source: &Source, top: TopRung) -> Result<EncodePlan, Unservable> {
+        let ladder = match &self.ladder {
+            Some(ladder) => ladder.clone(),
+            None => Ladder::for_source(source)?,
+        };
+        let plan = EncodePlan::new(&ladder, source, top)?;
+        if self.output.is_none() {
+            self.output = Some(self.start_output(&ladder).await?);
+        }
+        self.ladder = Some(ladder);
+        Ok(plan)
+    }
+
+    /// Starts the output; storage may be away for a moment.
+    async fn start_output(&self, ladder: &Ladder) -> Result<Output, StorageError> {
+        let deadline = Instant::now() + REBUILD_LIMIT;
+        loop {
+            let started = Output::start(
+                &self.context.output,
+                self.first_numbers(),
+                ladder.rungs(),
+                self.lease.clone(),
+                self.numbers.clone(),
+            )
+            .await;
+            match started {
+                Err(error) if Instant::now() < deadline => {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a takeover waits for storage"
+                    );
+                    tokio::time::sleep(REBUILD_PAUSE).await;
+                }
+                started => return started,
+            }
+        }
+    }
+}
+
+/// Counts an encoder's falls.
+#[derive(Default)]
+struct Falls(Vec<Instant>);
+
+impl Falls {
+    fn may_restart(&mut self) -> bool {
+        self.0.retain(|at| at.elapsed() < RESTART_WINDOW);
+        self.0.push(Instant::now());
+        self.0.len() <= MAX_RESTARTS
+    }
+}
+
+fn left(end: FeedEnd) -> Served {
+    let reason = match end {
+        FeedEnd::Left => "publisher_left".to_owned(),
+        FeedEnd::Unusable(error) => format!("unusable_source: {error}"),
+    };
+    Served::Left(EndData {
+        reason,
+        log: Vec::new(),
+    })
+}
+
+fn unservable(error: &Unservable) -> Served {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "a publisher cannot be served"
+    );
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    Served::Left(EndData {
+        reason: format!("unservable_source: {error}"),
+        log: cause.into_iter().collect(),
+    })
+}
+
+fn live_data(source: &Source, plan: &EncodePlan, ladder: Option<&Ladder>) -> LiveData {
+    let BroadcastLadder { rungs, audio } = ladder.map_or_else(
+        || BroadcastLadder {
+            rungs: plan.rungs().iter().map(ToString::to_string).collect(),
+            audio: source.audio.is_some(),
+        },
+        |ladder| BroadcastLadder {
+            rungs: ladder.names(),
+            audio: ladder.audio(),
+        },
+    );
+    let video = source.video.as_ref();
+    let audio_codec = || source.audio.as_ref().map(|audio| audio.codec.clone());
+    LiveData {
+        available_qualities: rungs,
+        audio,
+        width: video.map_or(0, |video| video.width),
+        height: video.map_or(0, |video| video.height),
+        fps: video.map_or(0.0, |video| video.fps),
+        codec: video
+            .map(|video| video.codec.clone())
+            .or_else(audio_codec)
+            .unwrap_or_default(),
+    }
+}
