@@ -1,0 +1,88 @@
+/** What must hold for stored media, said once for all tests. */
+
+import assert from "node:assert/strict";
+import { breaksOf, lengthOf, probeSegments, stretchesOf } from "./probe.mjs";
+
+/** Keyframe times of two rungs count as equal within a tick of the coarsest clock on the way. */
+const SAME_TIME_S = 0.002;
+/** EXTINF is rounded to milliseconds, and segments of encoders end on frames. */
+const DURATION_SLACK_S = 0.1;
+const AUDIO_STEP_S = 0.1;
+
+/** Numbers, durations, discontinuities, gaps and dates agree in all rungs. */
+export function assertSameTimeline(lists) {
+  const rungs = Object.keys(lists);
+  const shown = ({ msn, duration, discontinuity, gap, date }) => ({
+    msn,
+    duration,
+    discontinuity,
+    gap,
+    date,
+  });
+  const [first, ...others] = rungs;
+  for (const rung of others) {
+    const newest = Math.min(lists[first].segments.at(-1).msn, lists[rung].segments.at(-1).msn);
+    const common = (list) => list.segments.filter(({ msn }) => msn <= newest).map(shown);
+    assert.deepEqual(common(lists[rung]), common(lists[first]), `${rung} agrees with ${first}`);
+  }
+}
+
+/** Numbers follow each other and nothing is a gap. */
+export function assertNothingMissing(list) {
+  assert.deepEqual(
+    list.segments.filter(({ gap }) => gap).map(({ msn }) => msn),
+    [],
+    "no gaps",
+  );
+}
+
+/**
+ * Fetches a rung's segments and checks that each unbroken stretch runs through, in the length that
+ * the playlist says. Returns the stretches as probed.
+ *
+ * @param {object} expected
+ * @param {number} [expected.fps] none without video
+ * @param {boolean} [expected.audio]
+ */
+export async function assertRunsThrough(broadcaster, rung, list, { fps, audio = true }) {
+  const probed = [];
+  for (const { segments } of stretchesOf(list)) {
+    const media = await probeSegments(broadcaster, rung, segments);
+    const where = `${rung}, numbers ${segments[0].msn} to ${segments.at(-1).msn}`;
+    const listed = segments.reduce((sum, { duration }) => sum + duration, 0);
+    if (fps) {
+      assert.ok(media.video, `${where} have video`);
+      assert.deepEqual(breaksOf(media.video.pts, 1.6 / fps), [], `${where}: video runs through`);
+      const length = lengthOf(media.video.pts);
+      assert.ok(
+        Math.abs(length - listed) <= DURATION_SLACK_S,
+        `${where}: ${length.toFixed(3)} s of video, ${listed.toFixed(3)} s listed`,
+      );
+    } else {
+      assert.equal(media.video, null, `${where} have no video`);
+    }
+    if (audio) {
+      assert.ok(media.audio, `${where} have sound`);
+      assert.deepEqual(breaksOf(media.audio.pts, AUDIO_STEP_S), [], `${where}: sound runs through`);
+    } else {
+      assert.equal(media.audio, null, `${where} have no sound`);
+    }
+    probed.push({ segments, ...media });
+  }
+  return probed;
+}
+
+/** Keyframes stand at the same times in all rungs, so that a player can switch at any segment. */
+export function assertSameKeyframes(tracksByRung) {
+  const [[first, reference], ...others] = Object.entries(tracksByRung);
+  for (const [rung, track] of others) {
+    assert.equal(track.keyPts.length, reference.keyPts.length, `keyframes of ${rung} and ${first}`);
+    track.keyPts.forEach((pts, i) => {
+      const apart = Math.abs(pts - reference.keyPts[i]);
+      assert.ok(
+        apart <= SAME_TIME_S,
+        `keyframe ${i}: ${pts} in ${rung}, ${reference.keyPts[i]} in ${first}`,
+      );
+    });
+  }
+}

@@ -1,0 +1,172 @@
+/** Servers and services that stop, die, freeze and come back during a broadcast. */
+
+import assert from "node:assert/strict";
+import { afterEach, before, test } from "node:test";
+import { assertNothingMissing, assertRunsThrough, assertSameTimeline } from "../lib/expect.mjs";
+import { onLive, openScene } from "../lib/scene.mjs";
+import { sleep, until } from "../lib/wait.mjs";
+
+const RUNGS = ["480p", "360p"];
+const FPS = 25;
+
+let scene;
+/** Name of the second transcoder, once there is one. */
+let second;
+
+before(async () => {
+  scene = await openScene();
+});
+
+/** A failed test leaves its outage behind: the next one begins with everything up. */
+afterEach(async () => {
+  const { stack } = await openScene();
+  for (const name of ["minio", "postgres", "stream", "transcoder", second].filter(Boolean)) {
+    if (stack.facts.pids[name] === undefined) {
+      await stack.start(name);
+    } else {
+      await stack.resume(name);
+    }
+  }
+  await stack.ready("stream");
+  await stack.ready("transcoder");
+  scene = await openScene();
+});
+
+const onAir = (t, body, on) =>
+  onLive(t, { scene, input: "sd", rungs: RUNGS, on }, async (live) => {
+    await live.listed(2);
+    await body(live);
+  });
+
+/** All rungs, from the first number to the newest: nothing missing, nothing out of step. */
+async function assertIntact(live, { stretches }) {
+  assertSameTimeline(live.lists());
+  for (const rung of RUNGS) {
+    const list = live.list(rung);
+    assertNothingMissing(list);
+    const probed = await assertRunsThrough(live.broadcaster, rung, list, { fps: FPS });
+    assert.equal(probed.length, stretches, `${rung}: unbroken stretches`);
+  }
+}
+
+test("the object store is away for 15 s: nothing is missing afterwards", (t) =>
+  onAir(t, async (live) => {
+    await scene.stack.stop("minio");
+    await sleep(15_000);
+    await scene.stack.start("minio");
+    const expected = live.newest() + Math.floor(15 / 2) + 1;
+    await live.listed(expected, 30_000);
+    await assertIntact(live, { stretches: 1 });
+    assert.ok(live.publisher.running, "the publisher noticed nothing");
+  }));
+
+test("the stream service and its database are away for 20 s: the live goes on", (t) =>
+  onAir(t, async (live) => {
+    await scene.stack.stop("stream");
+    await scene.stack.stop("postgres");
+    const before = live.newest();
+    await sleep(20_000);
+    const during = live.newest();
+    await scene.stack.start("postgres");
+    await scene.stack.start("stream");
+    assert.ok(during - before >= 8, `${during - before} segments in 20 s`);
+    await live.goesOn(4);
+    assert.equal(await live.broadcaster.status(), "live");
+    await assertIntact(live, { stretches: 1 });
+  }));
+
+test("ffmpeg is killed: it is started again within the grace, with one discontinuity", (t) =>
+  onAir(t, async (live) => {
+    const [pid, ...others] = await scene.stack.childrenOf("transcoder", "ffmpeg");
+    assert.ok(pid && others.length === 0, "one ladder runs");
+    process.kill(pid, "SIGKILL");
+    await until("DISCONTINUITY", 10_000, () => live.discontinuities() === 1);
+    await live.goesOn(3);
+    await assertIntact(live, { stretches: 2 });
+    assert.equal(live.broadcasts().size, 1);
+    assert.ok(live.publisher.running, "the publisher noticed nothing");
+  }));
+
+test("the transcoder is told to end: viewers keep a whole playlist, publishers come back", (t) =>
+  onAir(t, async (live) => {
+    const before = live.newest();
+    await scene.stack.stop("transcoder");
+    await until("the publisher is disconnected", 8_000, () => !live.publisher.running);
+    assert.ok(!live.list().ended, "no ENDLIST");
+    assert.ok(live.newest() >= before, "what was received is stored");
+    await scene.stack.start("transcoder");
+    await live.publish();
+    await live.goesOn(3);
+    assert.equal(live.broadcasts().size, 1, "the same broadcast");
+    assert.equal(live.discontinuities(), 1);
+    await assertIntactButGaps(live);
+  }));
+
+/** A successor fills the numbers that may have been announced and were never stored. */
+async function assertIntactButGaps(live) {
+  assertSameTimeline(live.lists());
+  for (const rung of RUNGS) {
+    const list = live.list(rung);
+    const probed = await assertRunsThrough(live.broadcaster, rung, list, { fps: FPS });
+    assert.equal(probed.length, 2, `${rung}: unbroken stretches`);
+  }
+}
+
+test("the transcoder is killed: the publisher goes on at a second one, on the same playlist", (t) =>
+  onAir(t, async (live) => {
+    second ??= await scene.stack.add("transcoder");
+    await scene.stack.ready(second);
+    const before = live.list().segments;
+    await scene.stack.kill("transcoder");
+    await live.publisher.vanish();
+    await live.publish(second);
+    await live.goesOn(3);
+    await live.broadcaster.becomes("live");
+    assert.equal(live.broadcasts().size, 1, "the same broadcast");
+    assert.equal(live.discontinuities(), 1);
+    assert.deepEqual(
+      live
+        .list()
+        .segments.slice(0, before.length)
+        .map(({ msn, uri }) => [msn, uri]),
+      before.map(({ msn, uri }) => [msn, uri]),
+      "what was listed stays listed",
+    );
+    await assertIntactButGaps(live);
+  }));
+
+test("a transcoder freezes for 15 s while its publisher moves: it rewinds nothing", (t) =>
+  onAir(t, async (live) => {
+    second ??= await scene.stack.add("transcoder");
+    await scene.stack.ready(second);
+    await scene.stack.pause("transcoder");
+    await live.publisher.vanish();
+    await live.publish(second);
+    await live.goesOn(2);
+    await sleep(11_000);
+    const moved = live.newest();
+    await scene.stack.resume("transcoder");
+    // It has a backlog to send, and 8 s in which it might believe that it still may.
+    await live.goesOn(5);
+    assert.ok(live.newest() > moved);
+    assert.equal(live.broadcasts().size, 1);
+    assert.equal(live.discontinuities(), 1);
+    await assertIntactButGaps(live);
+    assert.ok(live.publisher.running, "the publisher stays where it moved");
+  }));
+
+test("the only transcoder is killed: the playlist gets its end when one is back", (t) =>
+  onAir(t, async (live) => {
+    if (second) {
+      await scene.stack.stop(second);
+    }
+    await scene.stack.kill("transcoder");
+    await live.publisher.vanish();
+    await live.broadcaster.becomes("active", 40_000);
+    assert.ok(!live.list().ended, "nobody is there to write it");
+    const last = live.newest();
+    await scene.stack.start("transcoder");
+    await live.ended(40_000);
+    assert.ok(live.newest() >= last, "and nothing is taken away");
+    await assertIntact(live, { stretches: 1 });
+  }));
