@@ -29,7 +29,8 @@ fn pipe(seconds: i64, picture: usize) -> Vec<u8> {
     muxer.bytes
 }
 
-fn run(rungs: &[Rung], pipe: &[u8]) -> usize {
+/// Cuts the pipe in all rungs, ten segments each.
+fn run(rungs: &[Rung], pipe: &[u8]) {
     let mut segmenter = LadderSegmenter::new(SegmenterConfig::new(rungs.to_vec(), rungs[0]));
     let mut events = Vec::new();
     let mut seen = 0;
@@ -40,7 +41,7 @@ fn run(rungs: &[Rung], pipe: &[u8]) -> usize {
         seen += events.drain(..).count();
     }
     segmenter.finish(&mut events);
-    seen + events.len()
+    assert_eq!(seen + events.len(), 10 * rungs.len());
 }
 
 fn segmenter(criterion: &mut Criterion) {

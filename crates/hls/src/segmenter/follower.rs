@@ -185,7 +185,7 @@ impl Lane {
             };
         };
         match unit.at.since(cut.at) {
-            Some(ticks) if ticks < -unit.tolerance => Place::Before,
+            Some(ticks) if ticks < -unit.tolerance.min(cut.early) => Place::Before,
             Some(ticks) if ticks <= unit.tolerance => Place::At,
             None if unit.at < cut.at => Place::Before,
             Some(_) | None => Place::Past,

@@ -22,6 +22,9 @@ pub(super) struct Cut {
     pub at: Stamp,
     /// The duration of the segment that ends here.
     pub closes: i64,
+    /// How much earlier another rung's keyframe may be: nearer to this keyframe than to the one
+    /// before it.
+    pub early: i64,
 }
 
 pub(super) struct Leader {
@@ -110,10 +113,13 @@ impl Lane {
                 self.next_index += 1;
                 self.open = Some(OpenSegment::new(index, former, tables, &mut self.tables));
                 self.start = unit.at;
+                let former_key = unit.at.since(self.last_key).filter(|_| index > 0);
+                let early = former_key.map_or(i64::MAX, |gop| gop.max(0) / 2);
                 cuts.push(Cut {
                     index,
                     at: unit.at,
                     closes: duration,
+                    early,
                 });
             }
             self.last_key = unit.at;
@@ -168,6 +174,7 @@ impl Lane {
             index: self.next_index,
             at: Stamp::END,
             closes,
+            early: 0,
         })
     }
 }
