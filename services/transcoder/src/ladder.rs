@@ -165,3 +165,6 @@ fn size_on(rung: Rung, width: u32, height: u32) -> (u32, u32) {
 fn even_floor(side: u32) -> u32 {
     (side & !1).max(2)
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,7 @@
 //! inspector and a new rule.
 
 mod copy_rule;
+mod event;
 mod frame;
 mod inspector;
 mod probe;
@@ -55,7 +56,6 @@ pub(crate) mod sample;
 mod timeline;
 
 pub use copy_rule::{CopyRefusal, CopyRestart, CopyRule};
-pub use inspector::{
-    Keyframe, NewHeadReason, SourceError, SourceEvent, SourceInspector, SourceStats,
-};
+pub use event::{Keyframe, NewHeadReason, SourceError, SourceEvent, SourceStats};
+pub use inspector::SourceInspector;
 pub use probe::{AudioSource, ProbeError, Source, VideoSource, probe};

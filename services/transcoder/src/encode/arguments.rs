@@ -162,3 +162,6 @@ fn silence(outputs: usize) -> String {
         labels.concat()
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 
-use super::inspector::{Keyframe, SourceEvent};
+use super::event::{Keyframe, SourceEvent};
 use super::timeline::SECOND;
 use crate::ladder::{EncodePlan, TopRung};
 
@@ -313,3 +313,6 @@ impl CopyRule {
         self.kept_bytes = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;

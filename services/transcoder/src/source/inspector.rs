@@ -1,26 +1,21 @@
 //! Reads a publisher's transport stream as it comes: finds where decoding can begin, drops what is
 //! of no use, and tells what it sees.
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use marquee_hls::ts::{PACKET, Packet, PacketKind, Reader};
 
+use super::event::{Keyframe, NewHeadReason, SourceError, SourceEvent, SourceStats};
 use super::frame::{FrameHead, FrameKind, FrameScan, Parameters, not_understood};
 use super::timeline::{FrameTime, Irregular, SECOND, Timeline};
 
 mod meters;
 mod phase;
+mod search;
 
 use meters::{Gop, Rate, Sound, SoundChange};
 use phase::Phase;
+use search::Search;
 
-/// Only garbage so far: no packet among so many bytes.
-const MAX_GARBAGE: u64 = 1 << 20;
-/// Packets, but no program among so many bytes.
-const MAX_WITHOUT_PROGRAM: u64 = 4 << 20;
-/// A program, but nowhere to begin among so many bytes.
-const MAX_WITHOUT_START: u64 = 64 << 20;
-/// The same in time.
-const MAX_TIME_WITHOUT_START: i64 = 20 * SECOND;
 /// Video that is listed is waited for so long while audio comes.
 const VIDEO_PATIENCE: i64 = 2 * SECOND;
 /// Video that does not come for so long while audio goes on has stopped.
@@ -28,94 +23,7 @@ const VIDEO_STOPPED: i64 = 3 * SECOND;
 /// A source that changes its picture more often than this is not begun anew each time.
 const FORMAT_SETTLED: i64 = 5 * SECOND;
 /// Packets held while the kind of a frame is not known.
-const MAX_PENDING: usize = 512 * 1024;
-
-/// What a [`SourceInspector`] saw.
-#[derive(Clone, Debug, PartialEq)]
-pub enum SourceEvent {
-    /// Packets for ffmpeg: whole ones, from the first keyframe on. Those that follow a
-    /// [`SourceEvent::Keyframe`] begin with it, with the tables in front.
-    Media(Bytes),
-    /// A keyframe begins with the next media.
-    Keyframe(Keyframe),
-    /// The head is long enough for the probe. Once after each beginning.
-    HeadReady,
-    /// The inspector begins anew: what follows does not continue what was before it.
-    NewHead(NewHeadReason),
-    /// 2.4 s have passed since the last keyframe; once a GOP. Missing media does not count.
-    GopOverdue,
-    /// Audio came of which nothing was in the head, or which had stopped.
-    AudioStarted,
-    /// There has been no audio for a second of video.
-    AudioStopped,
-    /// A keyframe came although the head was one of sound alone.
-    VideoStarted,
-    /// There has been no video for three seconds of audio.
-    VideoStopped,
-    /// The publisher's clock was set by so much; ffmpeg takes it out, nothing needs to be done.
-    ClockJump {
-        /// Milliseconds, negative when it was set back.
-        by_ms: i64,
-    },
-    /// So much media is missing. The segment it falls into is longer by it.
-    Hole {
-        /// Milliseconds.
-        ms: i64,
-    },
-}
-
-/// A keyframe of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keyframe {
-    /// Its PTS on a clock without jumps, in 90 kHz ticks.
-    pub time: i64,
-    /// Length of the GOP it ends, missing media not counted; `None` for the first.
-    pub gop: Option<i64>,
-    /// Nothing after it refers to anything before it (an IDR frame).
-    pub closed: bool,
-    /// It came with its parameter sets: a decoder can begin here.
-    pub can_begin: bool,
-    /// Bytes of video since the last keyframe, transport headers included.
-    pub video_bytes: u64,
-}
-
-/// Why a new head began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewHeadReason {
-    /// [`SourceInspector::begin_new_head`] was called.
-    Asked,
-    /// The source's picture is another one (size, codec, parameters) from here on.
-    FormatChanged,
-}
-
-/// Why a source is of no use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SourceError {
-    /// It is not MPEG-TS.
-    #[error("not an MPEG transport stream")]
-    NotTransportStream,
-    /// It never said what is in it.
-    #[error("the transport stream has no program")]
-    NoProgram,
-    /// Nothing in it can be decoded from where we came in.
-    #[error("no keyframe with its parameter sets, and no audio alone")]
-    NoKeyframe,
-}
-
-/// Figures of a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SourceStats {
-    /// Bits a second over the last second of media.
-    pub bitrate_bps: u64,
-    /// Distance of the last two keyframes; 0 before the second.
-    pub keyframe_interval_ms: u64,
-    /// Whether video comes.
-    pub has_video: bool,
-    /// Whether audio comes.
-    pub has_audio: bool,
-    /// How often the packets had to be found again after something else.
-    pub resyncs: u64,
-}
+const MAX_PENDING: usize = 128 * 1024;
 
 /// Reads a publisher's transport stream. Pure: bytes in, [`SourceEvent`]s out.
 #[derive(Default)]
@@ -134,7 +42,7 @@ impl SourceInspector {
     /// the latest. After an error the source is of no use.
     pub fn push(&mut self, bytes: &[u8], events: &mut Vec<SourceEvent>) -> Result<(), SourceError> {
         let state = &mut self.state;
-        state.received += bytes.len() as u64;
+        state.search.received(bytes.len());
         self.reader
             .push(bytes, &mut |packet| state.packet(packet, events));
         state.hand_out(events);
@@ -181,11 +89,7 @@ struct State {
     video_stopped: bool,
     video_told: bool,
     began_at: Option<i64>,
-    received: u64,
-    packets: u64,
-    /// Where the clock stood when looking for a beginning began.
-    seeking_since: Option<i64>,
-    received_before: u64,
+    search: Search,
 }
 
 /// The access unit that is coming in.
@@ -198,7 +102,7 @@ struct Unit {
 
 impl State {
     fn packet(&mut self, packet: &Packet<'_>, events: &mut Vec<SourceEvent>) {
-        self.packets += 1;
+        self.search.saw_packet();
         let tables = packet.tables;
         match packet.kind {
             PacketKind::Video if tables.video().is_some_and(|video| video.pid == packet.pid) => {
@@ -304,6 +208,7 @@ impl State {
 
     fn clock(&mut self, frame: FrameTime, events: &mut Vec<SourceEvent>) {
         self.last_frame = Some(frame);
+        self.search.clock(frame.decoded);
         self.video_seen_at = self.sound.time();
         self.rate.at(frame.decoded);
         match frame.irregular {
@@ -316,7 +221,8 @@ impl State {
             }
             None => {}
         }
-        if self.sound.video_at(frame.decoded) == Some(SoundChange::Stopped) && self.phase.is_open()
+        if self.sound.video_at(frame.decoded, frame.step) == Some(SoundChange::Stopped)
+            && self.phase.is_open()
         {
             events.push(SourceEvent::AudioStopped);
         }
@@ -341,6 +247,7 @@ impl State {
         }
         let begins = head.can_begin && (!self.phase.is_open() || self.asked.is_some());
         if begins {
+            self.parameters.clone_from(&head.parameters);
             self.begin(true, events);
         } else if !self.phase.with_video() {
             return;
@@ -408,6 +315,7 @@ impl State {
         }
         if self.phase.with_video() && away_for > VIDEO_STOPPED && !self.video_stopped {
             self.video_stopped = true;
+            self.end_unit(packet, events);
             events.push(SourceEvent::VideoStopped);
         }
         let listed = packet.tables.video().is_some();
@@ -436,8 +344,6 @@ impl State {
             self.timeline = Timeline::default();
         }
         self.video_told = false;
-        self.seeking_since = None;
-        self.received_before = self.received;
         self.sound.present = false;
         self.began_at = self.now();
         self.phase = Phase::head(with_video, self.began_at);
@@ -483,27 +389,18 @@ impl State {
         self.last_frame.is_some() && !self.video_stopped
     }
 
-    fn check(&mut self) -> Result<(), SourceError> {
+    fn check(&self) -> Result<(), SourceError> {
         if self.phase.is_open() {
             return Ok(());
         }
-        let since = self.received - self.received_before;
-        if self.packets == 0 && self.received > MAX_GARBAGE {
-            return Err(SourceError::NotTransportStream);
-        }
-        if self.video_pid.is_none() && self.audio_pid.is_none() && since > MAX_WITHOUT_PROGRAM {
-            return Err(SourceError::NoProgram);
-        }
-        let waited = self
-            .now()
-            .map_or(0, |now| now - *self.seeking_since.get_or_insert(now));
-        if since > MAX_WITHOUT_START || waited > MAX_TIME_WITHOUT_START {
-            return Err(SourceError::NoKeyframe);
-        }
-        Ok(())
+        let has_program = self.video_pid.is_some() || self.audio_pid.is_some();
+        self.search.goes_on(has_program, self.now())
     }
 }
 
 fn ms(ticks: i64) -> i64 {
     ticks / (SECOND / 1000)
 }
+
+#[cfg(test)]
+mod tests;

@@ -80,18 +80,18 @@ pub(crate) fn pes(pid: u16, pts: i64, random_access: bool, payload: &[u8]) -> Ve
     let mut rest = bytes.as_slice();
     let mut counter = 0;
     while !rest.is_empty() {
-        let first = counter == 0;
+        let first = packets.is_empty();
         let flags = if first && random_access { 0x40 } else { 0 };
         // Always with an adaptation field of two bytes or more, which fills the packet up.
         let now = rest.len().min(PACKET - 6);
         let stuffing = PACKET - 6 - now;
         let start = if first { 0x40 } else { 0 };
-        packets.extend_from_slice(&[0x47, start | high, low, 0x30 | (counter % 16)]);
+        packets.extend_from_slice(&[0x47, start | high, low, 0x30 | counter]);
         packets.extend_from_slice(&[1 + stuffing as u8, flags]);
         packets.resize(packets.len() + stuffing, 0xff);
         packets.extend_from_slice(&rest[..now]);
         rest = &rest[now..];
-        counter += 1;
+        counter = (counter + 1) % 16;
     }
     packets
 }
