@@ -7,7 +7,7 @@ use marquee_common::{
     contract::{StreamId, ingest::FinalizeRequest},
     retry::Backoff,
 };
-use marquee_hls::{Rung, UnknownRung};
+use marquee_hls::{BroadcastTag, MediaPlaylist, Rung, SegmentName, UnknownRung};
 use tokio::time::Instant;
 
 use crate::output::{
@@ -79,6 +79,11 @@ async fn try_end(
     numbers: BroadcastNumbers,
     rung: Rung,
 ) -> Result<bool, StorageError> {
+    let key = playlist_key(numbers.stream_id, rung);
+    let published = context.objects.get_playlist(&key).await?;
+    if published.is_some_and(|text| lists_a_later_broadcast(&text, rung, numbers.broadcast)) {
+        return Ok(true);
+    }
     let mut timeline = stored_timeline(context, numbers, rung).await?;
     timeline.end();
     let playlist = timeline.window(context.dvr_window);
@@ -86,7 +91,15 @@ async fn try_end(
         return Ok(true);
     }
     let text = playlist.write();
-    let key = playlist_key(numbers.stream_id, rung);
     context.objects.put_playlist(&key, text.clone()).await?;
     Ok(context.objects.get_playlist(&key).await? == Some(text))
+}
+
+/// The stream went live again meanwhile: its playlist is no longer this broadcast's to end.
+fn lists_a_later_broadcast(text: &str, rung: Rung, broadcast: BroadcastTag) -> bool {
+    MediaPlaylist::parse(text).is_ok_and(|playlist| {
+        playlist.entries.first().is_some_and(|entry| {
+            SegmentName::from_uri(rung, &entry.uri).is_ok_and(|name| name.broadcast > broadcast)
+        })
+    })
 }

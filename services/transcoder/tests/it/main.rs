@@ -1,0 +1,11 @@
+//! The transcoder against real storage and a real ffmpeg.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a test fails by panicking"
+)]
+
+mod output;
+mod storage;
