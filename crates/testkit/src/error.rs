@@ -85,7 +85,7 @@ impl StackError {
     }
 
     /// A failed step with its reason.
-    pub fn failed(what: impl Into<String>, detail: impl ToString) -> Self {
+    pub fn failed(what: impl Into<String>, detail: &dyn std::fmt::Display) -> Self {
         Self::Failed {
             what: what.into(),
             detail: detail.to_string(),

@@ -13,6 +13,7 @@ pub mod process;
 pub mod progress;
 pub mod servers;
 pub mod stack;
+mod state_file;
 
 pub use eventually::eventually;
 pub use infra::{Infra, S3, TestDatabase, database, infra};

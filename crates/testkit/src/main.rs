@@ -19,7 +19,7 @@ use marquee_testkit::{
 #[derive(Debug, Parser)]
 #[command(name = "stack")]
 struct Arguments {
-    /// The stack's folder [default: the folder of $MARQUEE_STACK, else .local of this checkout]
+    /// The stack's folder [default: that of the file `MARQUEE_STACK`, else .local of this checkout]
     #[arg(long, global = true)]
     dir: Option<PathBuf>,
     #[command(subcommand)]
@@ -126,7 +126,7 @@ fn setting(text: &str) -> std::result::Result<(String, String), String> {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    match Box::pin(run(Arguments::parse())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("stack: {error}");
@@ -149,7 +149,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             let _lock = dir.lock()?;
             let options = options.options();
             let work = up::up(&dir, &options, &progress);
-            or_stop(&dir, &progress, work).await.map(drop)
+            or_stop(&dir, &progress, Box::pin(work)).await.map(drop)
         }
         Command::Demo(options) => {
             let dir = StackDir::open(&path)?;
@@ -162,7 +162,7 @@ async fn run(arguments: Arguments) -> Result<()> {
             let dir = StackDir::open(&path)?;
             let _lock = dir.lock()?;
             let work = infra::up(&dir, &progress);
-            or_stop(&dir, &progress, work).await.map(drop)
+            or_stop(&dir, &progress, Box::pin(work)).await.map(drop)
         }
         Command::Infra {
             action: InfraAction::Down,

@@ -10,7 +10,10 @@ use std::{
 
 use rand::Rng;
 
-use crate::error::{Result, StackError};
+use crate::{
+    error::{Result, StackError},
+    state_file::{read_json, write_json},
+};
 
 /// Chosen below Linux's ephemeral range (32768…), or an outgoing connection of anybody could take
 /// the port between this check and the server's bind.
@@ -103,23 +106,12 @@ impl Ports {
             .find(suits)
             .ok_or_else(|| StackError::Refused(format!("no free port for {name}")))?;
         by_name.insert(name.to_owned(), port);
-        let json = serde_json::to_vec_pretty(&by_name).map_err(|source| StackError::Json {
-            path: self.file.clone(),
-            source,
-        })?;
-        std::fs::write(&self.file, json).map_err(StackError::io(&self.file))?;
+        write_json(&self.file, &by_name)?;
         Ok(port)
     }
 
     fn load(&self) -> Result<BTreeMap<String, u16>> {
-        match std::fs::read(&self.file) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| StackError::Json {
-                path: self.file.clone(),
-                source,
-            }),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(error) => Err(StackError::io(&self.file)(error)),
-        }
+        Ok(read_json(&self.file)?.unwrap_or_default())
     }
 }
 

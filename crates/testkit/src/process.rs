@@ -81,7 +81,7 @@ impl Spec {
             .stdout(log)
             .stderr(errors)
             .spawn()
-            .map_err(|e| StackError::failed(format!("starting {}", self.name), e))?;
+            .map_err(|e| StackError::failed(format!("starting {}", self.name), &e))?;
         let started = child
             .id()
             .and_then(|pid| i32::try_from(pid).ok())
@@ -90,7 +90,7 @@ impl Spec {
             let status = child.try_wait().ok().flatten();
             return Err(StackError::failed(
                 format!("starting {}", self.name),
-                format!("it ended at once ({status:?})"),
+                &format!("it ended at once ({status:?})"),
             ));
         };
         // tokio reaps a dropped child when it ends.
@@ -172,12 +172,18 @@ impl Record {
 /// Kills every process that carries `marker`, whoever started it, and returns how many there were.
 /// The caller itself is spared.
 pub fn kill_marked(marker: &Path) -> usize {
+    kill_marked_except(marker, &BTreeSet::new())
+}
+
+/// The same, but for the processes `known` and their descendants.
+pub fn kill_marked_except(marker: &Path, known: &BTreeSet<i32>) -> usize {
     let wanted = format!("{MARKER}={}", marker.display());
     let own = i32::try_from(std::process::id()).unwrap_or_default();
-    let marked: Vec<i32> = pids()
-        .filter(|pid| *pid != own && carries(*pid, &wanted))
+    let spared: BTreeSet<i32> = known.iter().flat_map(|pid| tree(*pid)).collect();
+    let members: Vec<i32> = pids()
+        .filter(|pid| *pid != own && !spared.contains(pid) && carries(*pid, &wanted))
         .collect();
-    let found = identities(&marked);
+    let found = identities(&members);
     kill_all(&found);
     found.len()
 }
@@ -335,11 +341,11 @@ pub fn spawn_process(argv: &[&str], env: &[(&str, &str)], log: &Path) -> TestPro
             .stdout(out)
             .stderr(errors)
             .spawn()
-            .map_err(|e| StackError::failed(format!("starting {argv:?}"), e))?;
+            .map_err(|e| StackError::failed(format!("starting {argv:?}"), &e))?;
         let pid = child
             .id()
             .and_then(|pid| i32::try_from(pid).ok())
-            .ok_or_else(|| StackError::failed("starting", "it has no pid"))?;
+            .ok_or_else(|| StackError::failed("starting", &"it has no pid"))?;
         Ok(TestProcess {
             child,
             pid,

@@ -11,8 +11,9 @@ use tokio::process::Command;
 
 use crate::{
     error::{Result, StackError},
-    process::{Record, Spec, log_tail},
+    process::{MARKER, Record, Spec, log_tail},
     stack::StackDir,
+    state_file::wait_for_lock,
 };
 
 pub mod kafka;
@@ -83,18 +84,24 @@ pub(crate) async fn answers(client: &reqwest::Client, url: &str) -> bool {
 }
 
 /// Runs a program to its end; its output only shows when it fails.
-pub(crate) async fn run(what: &str, argv: &[&str], env: &[(&str, &str)]) -> Result<String> {
+pub(crate) async fn run(
+    dir: &StackDir,
+    what: &str,
+    argv: &[&str],
+    env: &[(&str, &str)],
+) -> Result<String> {
     let (program, arguments) = argv
         .split_first()
-        .ok_or_else(|| StackError::failed(what, "no program"))?;
+        .ok_or_else(|| StackError::failed(what, &"no program"))?;
     let output = Command::new(program)
         .args(arguments)
         .envs(env.iter().copied())
+        .env(MARKER, dir.root())
         .stdin(std::process::Stdio::null())
         .kill_on_drop(true)
         .output()
         .await
-        .map_err(|error| StackError::failed(what, format!("{program}: {error}")))?;
+        .map_err(|error| StackError::failed(what, &format!("{program}: {error}")))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if output.status.success() {
         return Ok(text(&output.stdout));
@@ -104,7 +111,7 @@ pub(crate) async fn run(what: &str, argv: &[&str], env: &[(&str, &str)]) -> Resu
     let end = lines[lines.len().saturating_sub(25)..].join("\n");
     Err(StackError::failed(
         what,
-        format!("{}: {end}", output.status),
+        &format!("{}: {end}", output.status),
     ))
 }
 
@@ -136,15 +143,5 @@ pub(crate) fn is_root() -> bool {
 
 /// Waits for its turn to fill a place in the cache: two checkouts may start at the same time.
 pub(crate) async fn cache_lock(name: &str) -> Result<std::fs::File> {
-    let path = cache_dir()?.join(format!("{name}.lock"));
-    let file = std::fs::File::create(&path).map_err(StackError::io(&path))?;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                tokio::time::sleep(Duration::from_millis(200)).await;
-            }
-            Err(std::fs::TryLockError::Error(error)) => return Err(StackError::io(path)(error)),
-        }
-    }
+    wait_for_lock(&cache_dir()?.join(format!("{name}.lock"))).await
 }

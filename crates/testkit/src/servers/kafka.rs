@@ -13,7 +13,8 @@ use super::{ServerOptions, cache_dir, cache_lock, find_program, ready, run, spec
 use crate::{
     error::{Result, StackError},
     progress::Progress,
-    stack::{StackDir, dir::remove_dir},
+    stack::StackDir,
+    state_file::remove_dir,
 };
 
 /// The node's name in the stack.
@@ -39,7 +40,7 @@ pub async fn start(dir: &StackDir, options: ServerOptions, progress: &Progress) 
         remedy: "run scripts/bootstrap, or apt-get install default-jre-headless",
     })?;
     let java = java.display().to_string();
-    let jars = format!("{}/*", jars(progress).await?.display());
+    let jars = format!("{}/*", jars(dir, progress).await?.display());
     let home = dir.data(NAME);
     fs::create_dir_all(&home).map_err(StackError::io(&home))?;
 
@@ -69,7 +70,9 @@ pub async fn start(dir: &StackDir, options: ServerOptions, progress: &Progress) 
     let log_option = format!("-Dlog4j2.configurationFile={}", log_config.display());
     let properties = properties.display().to_string();
 
-    if !logs.join("meta.properties").exists() {
+    // A format that was cut short looks like one that was not.
+    let formatted = home.join("formatted");
+    if !formatted.exists() {
         remove_dir(&logs)?;
         // A leading `-` would be taken for an option.
         let id = format!(
@@ -90,7 +93,8 @@ pub async fn start(dir: &StackDir, options: ServerOptions, progress: &Progress) 
             "-c",
             &properties,
         ];
-        run("kafka.tools.StorageTool format", &argv, &[]).await?;
+        run(dir, "kafka.tools.StorageTool format", &argv, &[]).await?;
+        fs::write(&formatted, "").map_err(StackError::io(&formatted))?;
     }
     let argv = [
         &java,
@@ -110,7 +114,7 @@ pub async fn start(dir: &StackDir, options: ServerOptions, progress: &Progress) 
 }
 
 /// The jars, fetched by Maven where they are not in the cache.
-async fn jars(progress: &Progress) -> Result<PathBuf> {
+async fn jars(dir: &StackDir, progress: &Progress) -> Result<PathBuf> {
     let place = cache_dir()?.join(VERSION);
     if place.is_dir() {
         return Ok(place);
@@ -124,8 +128,8 @@ async fn jars(progress: &Progress) -> Result<PathBuf> {
         remedy: "run scripts/bootstrap, or apt-get install maven",
     })?;
     progress.working("kafka: fetching its jars by Maven (43 MB, once)");
-    let part = place.with_extension("part");
-    remove_dir(&part)?;
+    // Of its own: a Maven that outlived its launcher may still write.
+    let part = place.with_extension(format!("part-{:08x}", rand::random::<u32>()));
     fs::create_dir_all(&part).map_err(StackError::io(&part))?;
     let pom = part.join("pom.xml");
     fs::write(&pom, POM).map_err(StackError::io(&pom))?;
@@ -139,7 +143,7 @@ async fn jars(progress: &Progress) -> Result<PathBuf> {
         "dependency:copy-dependencies",
         &format!("-DoutputDirectory={}", jars.display()),
     ];
-    run("fetching Kafka by Maven", &argv, &[]).await?;
+    run(dir, "fetching Kafka by Maven", &argv, &[]).await?;
     fs::rename(&jars, &place).map_err(StackError::io(&place))?;
     remove_dir(&part)?;
     Ok(place)

@@ -9,7 +9,8 @@ use crate::{
     infra::S3,
     process::Record,
     progress::Progress,
-    stack::{StackDir, dir::remove_dir},
+    stack::StackDir,
+    state_file::remove_dir,
 };
 
 /// The server's name in the stack.
@@ -21,7 +22,7 @@ const MODULE: &str = "github.com/minio/minio@v0.0.0-20250907161309-07c3a429bfed"
 
 /// Starts the server.
 pub async fn start(dir: &StackDir, options: ServerOptions, progress: &Progress) -> Result<S3> {
-    let program = program(progress).await?.display().to_string();
+    let program = program(dir, progress).await?.display().to_string();
     let port = dir.tcp_port(NAME, NAME, options.documented(9000))?;
     let console = dir.tcp_port(NAME, "minio-console", options.documented(9001))?;
     let s3 = S3 {
@@ -53,7 +54,7 @@ pub async fn start(dir: &StackDir, options: ServerOptions, progress: &Progress) 
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .into();
     let record = dir.ensure(&spec).await?;
-    wait(&record, &s3, Duration::from_secs(60)).await?;
+    wait(&record, &s3, Duration::from_mins(1)).await?;
     Ok(s3)
 }
 
@@ -70,12 +71,12 @@ pub fn is_at_hand() -> bool {
 }
 
 /// Whether Go is there to build it, in a version that can.
-pub async fn can_be_built() -> bool {
+pub async fn can_be_built(dir: &StackDir) -> bool {
     let Some(go) = find_program("go") else {
         return false;
     };
     let go = go.display().to_string();
-    let version = run("go env", &[&go, "env", "GOVERSION"], &[]).await;
+    let version = run(dir, "go env", &[&go, "env", "GOVERSION"], &[]).await;
     version.is_ok_and(|version| go_is_new_enough(&version))
 }
 
@@ -91,7 +92,7 @@ fn cached() -> Result<PathBuf> {
     Ok(cache_dir()?.join("bin").join(RELEASE))
 }
 
-async fn program(progress: &Progress) -> Result<PathBuf> {
+async fn program(dir: &StackDir, progress: &Progress) -> Result<PathBuf> {
     if let Some(program) = find_program("minio") {
         return Ok(program);
     }
@@ -110,8 +111,8 @@ async fn program(progress: &Progress) -> Result<PathBuf> {
     })?;
     progress.working("minio: building it from source by Go (4 minutes on 2 cores, once)");
     let bin = cache_dir()?.join("bin");
-    let part = bin.join("part");
-    remove_dir(&part)?;
+    // Of its own: a build that outlived its launcher may still write.
+    let part = bin.join(format!("part-{:08x}", rand::random::<u32>()));
     fs::create_dir_all(&part).map_err(StackError::io(&part))?;
     let argv = [
         &go.display().to_string(),
@@ -125,7 +126,7 @@ async fn program(progress: &Progress) -> Result<PathBuf> {
         ("GOBIN", &part.display().to_string()),
         ("GOFLAGS", ""),
     ];
-    run("building MinIO", &argv, &env).await?;
+    run(dir, "building MinIO", &argv, &env).await?;
     fs::rename(part.join("minio"), &place).map_err(StackError::io(&place))?;
     remove_dir(&part)?;
     Ok(place)

@@ -12,10 +12,8 @@ use sqlx::{Connection, PgConnection};
 use super::{ServerOptions, find_program, is_root, ready, run, spec};
 use crate::{
     error::{Result, StackError},
-    stack::{
-        StackDir,
-        dir::{remove_dir, remove_file},
-    },
+    stack::StackDir,
+    state_file::{remove_dir, remove_file},
 };
 
 /// The cluster's name in the stack.
@@ -27,7 +25,7 @@ pub async fn start(dir: &StackDir, options: ServerOptions) -> Result<String> {
     let bin = binaries()?;
     let data = dir.data(NAME);
     if !data.join("PG_VERSION").exists() {
-        initialise(&bin, &data, &password).await?;
+        initialise(dir, &bin, &password).await?;
     }
     if dir.running(NAME)?.is_none() {
         // Nobody of this folder runs any more, so a pid in there is at best a stranger's.
@@ -62,7 +60,7 @@ pub async fn start(dir: &StackDir, options: ServerOptions) -> Result<String> {
     spec.interrupt = true;
     let record = dir.ensure(&spec).await?;
     let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
-    ready(&record, Duration::from_secs(60), async || {
+    ready(&record, Duration::from_mins(1), async || {
         answers(&url).await
     })
     .await?;
@@ -79,12 +77,13 @@ pub(crate) async fn answers(url: &str) -> bool {
     answer.is_ok()
 }
 
-async fn initialise(bin: &Path, data: &Path, password: &str) -> Result<()> {
+async fn initialise(dir: &StackDir, bin: &Path, password: &str) -> Result<()> {
+    let data = dir.data(NAME);
     // Made beside its place and renamed, so that a first start that is interrupted leaves nothing
     // that looks like a cluster.
     let parent = data.with_extension("new");
     remove_dir(&parent)?;
-    remove_dir(data)?;
+    remove_dir(&data)?;
     fs::create_dir_all(&parent).map_err(StackError::io(&parent))?;
     let password_file = parent.join("password");
     fs::write(&password_file, password).map_err(StackError::io(&password_file))?;
@@ -107,8 +106,8 @@ async fn initialise(bin: &Path, data: &Path, password: &str) -> Result<()> {
         "--no-sync".to_owned(),
     ]);
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    run("initdb", &argv, &[]).await?;
-    fs::rename(&cluster, data).map_err(StackError::io(data))?;
+    run(dir, "initdb", &argv, &[]).await?;
+    fs::rename(&cluster, &data).map_err(StackError::io(&data))?;
     remove_dir(&parent)
 }
 

@@ -28,13 +28,13 @@ pub async fn seed(dir: &StackDir, auth: &Service) -> Result<Vec<User>> {
         return Ok(users);
     }
     for user in &users {
-        create(auth, user).await?;
+        create(dir, auth, user).await?;
     }
     std::fs::write(&marker, "").map_err(crate::error::StackError::io(&marker))?;
     Ok(users)
 }
 
-async fn create(auth: &Service, user: &User) -> Result<()> {
+async fn create(dir: &StackDir, auth: &Service, user: &User) -> Result<()> {
     let program = auth.spec.argv.first().map_or("auth", String::as_str);
     let mut env: Vec<(&str, &str)> = auth
         .spec
@@ -56,7 +56,7 @@ async fn create(auth: &Service, user: &User) -> Result<()> {
         "--role",
         &user.role,
     ];
-    run(&what, &argv, &env).await?;
+    run(dir, &what, &argv, &env).await?;
     if user.subscribed {
         let argv = [
             &binary,
@@ -67,7 +67,7 @@ async fn create(auth: &Service, user: &User) -> Result<()> {
             "--plan",
             "monthly",
         ];
-        run(&what, &argv, &env).await?;
+        run(dir, &what, &argv, &env).await?;
     }
     Ok(())
 }

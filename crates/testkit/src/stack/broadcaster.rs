@@ -65,16 +65,15 @@ impl Broadcast {
         let own = client.get(format!("{api}/streams")).bearer_auth(&token);
         let streams: Streams = ask("listing demo's streams", own).await?;
         let usable = |stream: &OwnStream| stream.status != "expired" && stream.stream_key.is_some();
-        let stream = match streams.items.into_iter().find(usable) {
-            Some(stream) => stream,
-            None => {
-                let body = json!({"title": "Test picture", "description": "A clock and a tone."});
-                let create = client
-                    .post(format!("{api}/streams"))
-                    .bearer_auth(&token)
-                    .json(&body);
-                ask::<Created>("making a stream", create).await?.stream
-            }
+        let stream = if let Some(stream) = streams.items.into_iter().find(usable) {
+            stream
+        } else {
+            let body = json!({"title": "Test picture", "description": "A clock and a tone."});
+            let create = client
+                .post(format!("{api}/streams"))
+                .bearer_auth(&token)
+                .json(&body);
+            ask::<Created>("making a stream", create).await?.stream
         };
         let key = stream
             .stream_key
@@ -205,7 +204,7 @@ async fn ask<T: serde::de::DeserializeOwned>(
     let status = answer.status();
     if !status.is_success() {
         let body = answer.text().await.unwrap_or_default();
-        return Err(StackError::failed(what, format!("{status} {body}")));
+        return Err(StackError::failed(what, &format!("{status} {body}")));
     }
     answer.json().await.map_err(failed)
 }

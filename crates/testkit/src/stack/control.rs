@@ -40,13 +40,16 @@ pub fn resume(dir: &StackDir, name: &str) -> Result<()> {
 
 /// Starts a process that was stopped or killed, as it was started before, and waits until it serves.
 pub async fn start(dir: &StackDir, name: &str) -> Result<()> {
+    let _turn = dir.turn().await?;
+    // A killed server's children would keep its place.
+    dir.end_strays()?;
     let earlier = record(dir, name)?;
     let record = dir.ensure(&earlier.spec).await?;
     let url = Report::read(dir)
         .ok()
         .and_then(|report| report.services.get(name).cloned());
     let client = reqwest::Client::new();
-    let within = Duration::from_secs(60);
+    let within = Duration::from_mins(1);
     match (name, url) {
         (crate::servers::nginx::NAME, Some(url)) => {
             let url = format!("{url}/health");

@@ -21,7 +21,7 @@ use crate::{
     servers::answers,
 };
 
-const PLAYABLE_WITHIN: Duration = Duration::from_secs(60);
+const PLAYABLE_WITHIN: Duration = Duration::from_mins(1);
 
 /// Runs the demo until SIGINT, SIGTERM or SIGHUP, then stops everything; so it does when it fails.
 pub async fn demo(dir: &StackDir, options: &Options, progress: &Progress) -> Result<()> {
@@ -67,7 +67,7 @@ async fn run(dir: &StackDir, options: &Options, progress: &Progress) -> Result<(
         while record.alive() {
             sleep(Duration::from_millis(500)).await;
         }
-        if since.elapsed() > Duration::from_secs(60) {
+        if since.elapsed() > Duration::from_mins(1) {
             pause = Duration::from_secs(1);
         }
         progress.warn(&format!(
@@ -107,7 +107,7 @@ async fn wait_until_playable(broadcast: &Broadcast, dir: &StackDir, progress: &P
 }
 
 fn tell(report: &Report, broadcast: &Broadcast, progress: &Progress) {
-    let logins: String = report
+    let logins: Vec<String> = report
         .users
         .iter()
         .map(|user| {
@@ -116,17 +116,15 @@ fn tell(report: &Report, broadcast: &Broadcast, progress: &Progress) {
                 "viewer" => "has a subscription",
                 _ => "administrator",
             };
-            format!(
-                "\n              {} / {}  ({what})",
-                user.username, user.password
-            )
+            format!("{} / {}  ({what})", user.username, user.password)
         })
         .collect();
     progress.say(&format!(
         "\n  {title}\n\
          \n  Watch       {page}\
          \n  HLS         {hls}\
-         \n  Log in at   {base}{logins}\
+         \n  Log in at   {base}\
+         \n              {logins}\
          \n  OBS         Settings → Stream → Service: Custom, Server: {srt}?streamid=publish:KEY\
          \n              with a KEY of your own from {base}/studio, Stream Key empty;\
          \n              Output: x264, keyframe interval 2 s, profile high, tune zerolatency\
@@ -135,6 +133,7 @@ fn tell(report: &Report, broadcast: &Broadcast, progress: &Progress) {
         page = progress.bold(&format!("{}/live/{}", report.base_url, broadcast.stream_id)),
         hls = broadcast.hls_url,
         base = report.base_url,
+        logins = logins.join("\n              "),
         srt = report.srt_url,
     ));
 }
@@ -148,7 +147,8 @@ struct Ends {
 
 impl Ends {
     fn listen() -> Result<Self> {
-        let on = |kind| signal(kind).map_err(|error| StackError::failed("handling signals", error));
+        let on =
+            |kind| signal(kind).map_err(|error| StackError::failed("handling signals", &error));
         Ok(Self {
             interrupt: on(SignalKind::interrupt())?,
             terminate: on(SignalKind::terminate())?,

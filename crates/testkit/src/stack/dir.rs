@@ -2,10 +2,8 @@
 //! and stop the stack, without a daemon.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::ErrorKind,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -14,7 +12,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::{
     error::{Result, StackError},
     ports::Ports,
-    process::{Record, Spec},
+    process::{Record, Spec, kill_marked_except},
+    state_file::{read_json, remove_file, wait_for_lock, write_json},
 };
 
 /// A stack's folder.
@@ -83,6 +82,12 @@ impl StackDir {
         Ok(file)
     }
 
+    /// Waits for its turn to start something here: what is started and not recorded yet looks like a
+    /// stray to others. Unlike [`Self::lock`], which a demo holds as long as it runs.
+    pub async fn turn(&self) -> Result<File> {
+        wait_for_lock(&self.root.join("turn")).await
+    }
+
     /// A secret of this stack by name: made once, 43 characters (256 bits), kept for the owner alone.
     pub fn secret(&self, name: &str) -> Result<String> {
         let path = self.root.join("secrets.json");
@@ -130,6 +135,19 @@ impl StackDir {
             record.stop().await;
         }
         self.spawn(spec)
+    }
+
+    /// Ends what a launcher that was killed has left half done (an `initdb`, say) and what killed
+    /// processes have left behind: members of this stack that no pid file leads to.
+    pub fn end_strays(&self) -> Result<()> {
+        let known: BTreeSet<i32> = self
+            .records()?
+            .iter()
+            .filter(|record| record.alive())
+            .map(|record| record.pid)
+            .collect();
+        kill_marked_except(&self.root, &known);
+        Ok(())
     }
 
     /// Starts a process and writes its pid file.
@@ -180,53 +198,4 @@ impl StackDir {
     fn run_file(&self, name: &str) -> PathBuf {
         self.root.join("run").join(format!("{name}.json"))
     }
-}
-
-/// Removes a file that may be gone already.
-pub fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(StackError::io(path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Removes a folder that may be gone already.
-pub fn remove_dir(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(StackError::io(path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Reads a file of this folder, if it is there.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|source| StackError::Json {
-                path: path.into(),
-                source,
-            }),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StackError::io(path)(error)),
-    }
-}
-
-fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
-    let json = serde_json::to_vec_pretty(value).map_err(|source| StackError::Json {
-        path: path.into(),
-        source,
-    })?;
-    // Renamed into place, so that a reader or a kill in between never finds half a file.
-    let part = path.with_extension("part");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&part)
-        .map_err(StackError::io(&part))?;
-    fs::set_permissions(&part, fs::Permissions::from_mode(0o600)).map_err(StackError::io(&part))?;
-    std::io::Write::write_all(&mut file, &json).map_err(StackError::io(&part))?;
-    fs::rename(&part, path).map_err(StackError::io(path))
 }

@@ -2,11 +2,12 @@
 
 use tokio::task::JoinSet;
 
-use super::{StackDir, dir::remove_dir, dir::remove_file};
+use super::StackDir;
 use crate::{
     error::Result,
     process::{Record, kill_marked},
     progress::Progress,
+    state_file::{remove_dir, remove_file},
 };
 
 /// Stops every process of the stack and returns how many ran.

@@ -6,11 +6,13 @@ use crate::{
     infra::{Infra, S3},
     progress::Progress,
     servers::{ServerOptions, kafka, minio, postgres, redis},
-    stack::dir::{remove_dir, remove_file},
+    state_file::{remove_dir, remove_file},
 };
 
 /// Starts what does not run yet and writes `stack.json`.
 pub async fn up(dir: &StackDir, progress: &Progress) -> Result<Infra> {
+    let _turn = dir.turn().await?;
+    dir.end_strays()?;
     let options = ServerOptions {
         documented_ports: false,
         durable: false,

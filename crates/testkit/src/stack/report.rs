@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StackDir, dir::read_json};
+use super::StackDir;
 use crate::{
     error::{Result, StackError},
     infra::{Infra, S3},
+    state_file::read_json,
 };
 
 /// The file's content.

@@ -6,7 +6,6 @@ use tokio::task::JoinSet;
 
 use super::{
     Options, StackDir, accounts,
-    dir::read_json,
     infra::start_servers,
     report::Report,
     services::{Plan, Service},
@@ -20,10 +19,11 @@ use crate::{
         nginx::{self, Edge},
         ready, run,
     },
+    state_file::read_json,
 };
 
 const BOOTSTRAP: &str = include_str!("../../../../migrations/bootstrap/bootstrap.sql");
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_mins(1);
 
 /// Starts what does not run yet and writes `stack.json`.
 pub async fn up(dir: &StackDir, options: &Options, progress: &Progress) -> Result<Report> {
@@ -33,6 +33,8 @@ pub async fn up(dir: &StackDir, options: &Options, progress: &Progress) -> Resul
             options.web_root.display()
         )));
     }
+    let _turn = dir.turn().await?;
+    dir.end_strays()?;
     dir.write(&dir.options_file(), options)?;
     let infra = start_servers(dir, options.servers(), progress).await?;
     bootstrap(dir, &infra).await?;
@@ -62,6 +64,7 @@ pub async fn up(dir: &StackDir, options: &Options, progress: &Progress) -> Resul
 
 /// Starts a further instance of a service beside those that run, and returns it.
 pub async fn add(dir: &StackDir, binary: &str) -> Result<Service> {
+    let _turn = dir.turn().await?;
     let mut report = Report::read(dir)?;
     let options: Options = read_json(&dir.options_file())?
         .ok_or_else(|| StackError::Refused("this stack was not started by `stack up`".into()))?;
@@ -113,7 +116,7 @@ async fn bootstrap(dir: &StackDir, infra: &Infra) -> Result<()> {
         "--file",
         &file.display().to_string(),
     ];
-    run("making databases and roles", &argv, &env)
+    run(dir, "making databases and roles", &argv, &env)
         .await
         .map(drop)
 }
@@ -136,7 +139,7 @@ async fn start_all(
         });
     }
     while let Some(joined) = waiting.join_next().await {
-        let name = joined.map_err(|error| StackError::failed("waiting", error))??;
+        let name = joined.map_err(|error| StackError::failed("waiting", &error))??;
         if let Some(progress) = progress {
             progress.done(&name);
         }

@@ -13,7 +13,7 @@ fn public(edge: &Fixture, signed: &str) -> String {
 }
 
 fn an_hour() -> PresigningConfig {
-    PresigningConfig::expires_in(Duration::from_secs(3600)).unwrap()
+    PresigningConfig::expires_in(Duration::from_hours(1)).unwrap()
 }
 
 #[tokio::test]
