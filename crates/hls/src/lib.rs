@@ -13,7 +13,5 @@ pub mod ts;
 pub use name::{BroadcastTag, NameError, SegmentName};
 pub use playlist::{Entry, MasterPlaylist, MediaPlaylist, PlaylistError, Variant};
 pub use rung::{Rung, UnknownRung};
-pub use segmenter::{
-    CutSegment, LadderSegmenter, RenditionParams, SegmentEvent, SegmenterConfig,
-};
+pub use segmenter::{CutSegment, LadderSegmenter, RenditionParams, SegmentEvent, SegmenterConfig};
 pub use timeline::RenditionTimeline;

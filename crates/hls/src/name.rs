@@ -39,7 +39,9 @@ pub struct SegmentName {
 
 /// The text is no segment name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a segment name: expected {{rung}}/{{broadcast}}-{{epoch}}-{{msn}}-{{start_ms}}-{{duration_ms}}[-d].ts")]
+#[error(
+    "not a segment name: expected {{rung}}/{{broadcast}}-{{epoch}}-{{msn}}-{{start_ms}}-{{duration_ms}}[-d].ts"
+)]
 pub struct NameError;
 
 impl From<Uuid> for BroadcastTag {
@@ -63,7 +65,9 @@ impl FromStr for BroadcastTag {
         if text.len() != 12 || !text.bytes().all(lower_hex) {
             return Err(NameError);
         }
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| NameError)
+        u64::from_str_radix(text, 16)
+            .map(Self)
+            .map_err(|_| NameError)
     }
 }
 

@@ -83,7 +83,12 @@ impl RenditionTimeline {
             // What fell out of the window stays out, and the published numbers count: a lost
             // segment took its discontinuity mark with it, so names alone may count too few.
             entries = entries.split_off(&playlist.media_sequence);
-            entries.extend(playlist.entries.iter().map(|entry| (entry.msn, entry.clone())));
+            entries.extend(
+                playlist
+                    .entries
+                    .iter()
+                    .map(|entry| (entry.msn, entry.clone())),
+            );
             timeline.discontinuity_seq_before = playlist.discontinuity_sequence;
         }
         for entry in entries.into_values() {
@@ -163,7 +168,9 @@ impl RenditionTimeline {
     }
 
     fn first_in_window(&self, dvr: Duration) -> usize {
-        let Some(end_ms) = self.end_ms() else { return 0 };
+        let Some(end_ms) = self.end_ms() else {
+            return 0;
+        };
         let dvr_ms = i64::try_from(dvr.as_millis()).unwrap_or(i64::MAX);
         let oldest_end = end_ms.saturating_sub(dvr_ms);
         let at_least = self.listed.len().saturating_sub(MIN_ENTRIES);

@@ -17,10 +17,12 @@ use marquee_hls::{
 use proptest::prelude::*;
 use uuid::Uuid;
 
-const DVR: Duration = Duration::from_secs(60);
+const DVR: Duration = Duration::from_mins(1);
 
 fn tag() -> BroadcastTag {
-    Uuid::parse_str("01932c07-1234-7000-8000-000000000000").unwrap().into()
+    Uuid::parse_str("01932c07-1234-7000-8000-000000000000")
+        .unwrap()
+        .into()
 }
 
 /// Everything any player was ever told, checked against each new version.
@@ -33,7 +35,10 @@ struct Audience {
 
 impl Audience {
     fn reload(&mut self, playlist: &MediaPlaylist) {
-        assert!(playlist.media_sequence >= self.media_sequence, "MEDIA-SEQUENCE went back");
+        assert!(
+            playlist.media_sequence >= self.media_sequence,
+            "MEDIA-SEQUENCE went back"
+        );
         assert!(
             playlist.discontinuity_sequence >= self.discontinuity_sequence,
             "DISCONTINUITY-SEQUENCE went back"
@@ -62,7 +67,11 @@ enum Step {
     Restart(i64),
     /// Dies; a successor takes over so many numbers and ms later. Some names stored, but not yet
     /// listed, by the dead one.
-    TakeOver { margin: u64, pause_ms: i64, unlisted: u64 },
+    TakeOver {
+        margin: u64,
+        pause_ms: i64,
+        unlisted: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -122,13 +131,20 @@ impl Broadcast {
             }
             Step::Lose(duration_ms) => {
                 let name = self.next_name(duration_ms);
-                self.timeline.push(Entry { gap: true, ..Entry::stored(&name) });
+                self.timeline.push(Entry {
+                    gap: true,
+                    ..Entry::stored(&name)
+                });
             }
             Step::Restart(pause_ms) => {
                 self.clock_ms += pause_ms;
                 self.discontinuous = self.timeline.last_msn().is_some();
             }
-            Step::TakeOver { margin, pause_ms, unlisted } => {
+            Step::TakeOver {
+                margin,
+                pause_ms,
+                unlisted,
+            } => {
                 for _ in 0..unlisted {
                     let name = self.next_name(2000);
                     self.names.push(name);
@@ -264,20 +280,42 @@ fn a_successor_fills_what_may_have_been_announced_and_marks_one_discontinuity() 
         broadcast.take(&Step::Store(2000));
     }
     broadcast.publish();
-    broadcast.take(&Step::TakeOver { margin: 6, pause_ms: 4800, unlisted: 0 });
+    broadcast.take(&Step::TakeOver {
+        margin: 6,
+        pause_ms: 4800,
+        unlisted: 0,
+    });
     broadcast.take(&Step::Store(2000));
     let playlist = broadcast.publish().unwrap();
     let gaps: Vec<_> = playlist.entries.iter().filter(|entry| entry.gap).collect();
-    assert_eq!(gaps.iter().map(|gap| gap.msn).collect::<Vec<_>>(), [17, 18, 19, 20, 21, 22]);
-    assert!(gaps.iter().all(|gap| gap.duration_ms == 800), "the hole's real time, split evenly");
-    let marks: Vec<_> = playlist.entries.iter().filter(|entry| entry.discontinuity).collect();
-    assert_eq!(marks.iter().map(|entry| entry.msn).collect::<Vec<_>>(), [23]);
+    assert_eq!(
+        gaps.iter().map(|gap| gap.msn).collect::<Vec<_>>(),
+        [17, 18, 19, 20, 21, 22]
+    );
+    assert!(
+        gaps.iter().all(|gap| gap.duration_ms == 800),
+        "the hole's real time, split evenly"
+    );
+    let marks: Vec<_> = playlist
+        .entries
+        .iter()
+        .filter(|entry| entry.discontinuity)
+        .collect();
+    assert_eq!(
+        marks.iter().map(|entry| entry.msn).collect::<Vec<_>>(),
+        [23]
+    );
 }
 
 #[test]
 fn a_playlist_reads_as_the_rfc_shows_it() {
     let mut broadcast = Broadcast::new();
-    for step in [Step::Store(2000), Step::Lose(1900), Step::Restart(1000), Step::Store(2100)] {
+    for step in [
+        Step::Store(2000),
+        Step::Lose(1900),
+        Step::Restart(1000),
+        Step::Store(2100),
+    ] {
         broadcast.take(&step);
     }
     broadcast.timeline.end();

@@ -104,7 +104,7 @@ pub struct Encoder {
     unwritten_bytes: usize,
     limits: EncoderLimits,
     process_id: Option<u32>,
-    orders: mpsc::UnboundedSender<Order>,
+    orders: mpsc::Sender<Order>,
     exit: watch::Receiver<Option<EncoderExit>>,
     progress: watch::Receiver<Progress>,
 }
@@ -168,7 +168,7 @@ impl Encoder {
         }
         let stdin = child.stdin.take();
         let process_id = child.id();
-        let (orders, order_in) = mpsc::unbounded_channel();
+        let (orders, order_in) = mpsc::channel(2);
         let (exit_out, exit) = watch::channel(None);
         tokio::spawn(supervise(child, readers, log, order_in, exit_out));
         Ok(Self {
@@ -237,7 +237,7 @@ impl Encoder {
             }
             tracing::warn!(?order, "an encoder does not end by itself");
             // The supervisor is only gone when the process is.
-            let _ = self.orders.send(order);
+            let _ = self.orders.try_send(order);
         }
         self.killed().await
     }
@@ -245,7 +245,7 @@ impl Encoder {
     /// Ends it at once; what it has not written is lost.
     pub async fn abort(self) -> EncoderExit {
         // The supervisor is only gone when the process is.
-        let _ = self.orders.send(Order::Kill);
+        let _ = self.orders.try_send(Order::Kill);
         self.killed().await
     }
 

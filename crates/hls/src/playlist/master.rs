@@ -31,8 +31,7 @@ pub struct Variant {
 impl MasterPlaylist {
     /// The text.
     pub fn write(&self) -> String {
-        let mut text =
-            format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+        let mut text = format!("#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-INDEPENDENT-SEGMENTS\n");
         for variant in &self.variants {
             // Writing to a String cannot fail.
             let _ = write!(text, "#EXT-X-STREAM-INF:BANDWIDTH={}", variant.bandwidth);

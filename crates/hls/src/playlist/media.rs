@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use time::{
-    OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description,
-};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 use super::{PlaylistError, VERSION, check_length};
 use crate::name::SegmentName;
@@ -200,7 +198,9 @@ impl Reader {
         if uri.is_empty() {
             return Err("an empty line");
         }
-        let first = self.media_sequence.ok_or("a segment before EXT-X-MEDIA-SEQUENCE")?;
+        let first = self
+            .media_sequence
+            .ok_or("a segment before EXT-X-MEDIA-SEQUENCE")?;
         let msn = first
             .checked_add(self.entries.len() as u64)
             .ok_or("a media sequence number beyond 64 bits")?;

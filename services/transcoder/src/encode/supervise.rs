@@ -55,7 +55,7 @@ pub(super) async fn supervise(
     mut child: Child,
     mut readers: JoinSet<()>,
     log: LogTail,
-    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut orders: mpsc::Receiver<Order>,
     exit: watch::Sender<Option<EncoderExit>>,
 ) {
     let mut owned = true;

@@ -173,7 +173,6 @@ fn files_below(dir: &Path) -> std::io::Result<Vec<(PathBuf, u64)>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

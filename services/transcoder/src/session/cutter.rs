@@ -1,12 +1,18 @@
 //! The sink of an encoder's pipes: cuts what comes out of each into segments and hands them to the
 //! output. Called by the tasks that empty the pipes, so nothing here waits.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use marquee_hls::{CutSegment, LadderSegmenter, Rung, SegmentEvent, SegmenterConfig};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use crate::output::RunOutput;
+
+/// A rung whose last segment is so many behind the newest of any rung has stopped.
+const MOST_BEHIND: u64 = 5;
 
 /// Cuts one run.
 #[derive(Clone)]
@@ -20,17 +26,23 @@ struct State {
     output: RunOutput,
     events: Vec<SegmentEvent>,
     keep_below: u64,
+    /// Number of the newest segment, or gap, of each rung.
+    newest: BTreeMap<Rung, u64>,
+    last_output: Instant,
 }
 
 impl Cutter {
     /// A cutter for a run that fills `rungs`; `leader` decides where all are cut.
     pub fn new(rungs: Vec<Rung>, leader: Rung, output: RunOutput) -> Self {
+        let newest = rungs.iter().map(|rung| (*rung, 0)).collect();
         Self {
             state: Arc::new(Mutex::new(State {
                 segmenter: LadderSegmenter::new(SegmenterConfig::new(rungs, leader)),
                 output,
                 events: Vec::new(),
                 keep_below: u64::MAX,
+                newest,
+                last_output: Instant::now(),
             })),
             misaligned: watch::Sender::new(false),
         }
@@ -40,6 +52,7 @@ impl Cutter {
     pub fn push(&self, rung: Rung, bytes: &[u8]) {
         let mut state = self.state();
         let state = &mut *state;
+        state.last_output = Instant::now();
         state.segmenter.push(rung, bytes, &mut state.events);
         self.hand_over(state);
     }
@@ -51,6 +64,11 @@ impl Cutter {
         state.segmenter.finish(&mut state.events);
         self.hand_over(state);
         state.output.finish();
+    }
+
+    /// When any pipe last gave something.
+    pub fn last_output(&self) -> Instant {
+        self.state().last_output
     }
 
     /// Segments from this number on are dropped: the next run makes them again. None of them can
@@ -67,6 +85,16 @@ impl Cutter {
     fn hand_over(&self, state: &mut State) {
         let keep_below = state.keep_below;
         for event in state.events.drain(..) {
+            if let SegmentEvent::Segment(CutSegment { rung, index, .. })
+            | SegmentEvent::Missing { rung, index, .. } = &event
+            {
+                state.newest.insert(*rung, *index);
+                let slowest = state.newest.values().min().copied().unwrap_or(*index);
+                if index.saturating_sub(slowest) > MOST_BEHIND {
+                    tracing::error!(index, slowest, "a rung has stopped");
+                    self.misaligned.send_replace(true);
+                }
+            }
             match &event {
                 SegmentEvent::Segment(CutSegment { index, .. })
                 | SegmentEvent::Missing { index, .. }

@@ -108,6 +108,7 @@ impl Session {
         let mut input = Input {
             head: head.into_iter(),
             writing_since: None,
+            written_at: None,
         };
         loop {
             let step = input.step(feed, encoder);
@@ -123,7 +124,9 @@ impl Session {
                     });
                 }
                 _ = look.tick() => {
-                    if input.writing_since.is_some_and(|since| since.elapsed() > STALL_LIMIT) {
+                    let takes_nothing =
+                        input.writing_since.is_some_and(|since| since.elapsed() > STALL_LIMIT);
+                    if takes_nothing || input.is_unanswered(cutter.last_output()) {
                         return RunEnd::Fell(fell(&EncodeError::Stalled, None));
                     }
                     self.tell_live();
@@ -229,6 +232,8 @@ struct Input {
     head: std::vec::IntoIter<Bytes>,
     /// Since when the encoder has not taken what it was given.
     writing_since: Option<Instant>,
+    /// When it last took something.
+    written_at: Option<Instant>,
 }
 
 /// Why nothing more can be fed.
@@ -266,7 +271,14 @@ impl Input {
         self.writing_since.get_or_insert_with(Instant::now);
         encoder.write(bytes).await.map_err(StepError::Encoder)?;
         self.writing_since = None;
+        self.written_at = Some(Instant::now());
         Ok(None)
+    }
+
+    /// Whether the encoder goes on taking input long after its last output.
+    fn is_unanswered(&self, last_output: Instant) -> bool {
+        self.written_at
+            .is_some_and(|written| written.saturating_duration_since(last_output) > STALL_LIMIT)
     }
 }
 
