@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -103,8 +104,9 @@ impl Drop for TestDatabase {
     /// Best effort: `stack infra down` removes what is left.
     fn drop(&mut self) {
         let (url, name) = (self.admin_url.clone(), self.name.clone());
+        let (done, dropped) = std::sync::mpsc::channel();
         // A thread, because the caller's runtime may be shutting down and cannot be waited on here.
-        let dropping = std::thread::spawn(move || {
+        std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build();
@@ -112,8 +114,11 @@ impl Drop for TestDatabase {
                 let sql = format!("DROP DATABASE IF EXISTS \"{name}\" WITH (FORCE)");
                 let _ = runtime.block_on(execute(&url, &sql));
             }
+            let _ = done.send(());
         });
-        let _ = dropping.join();
+        // Not to its end: the caller's runtime stands still meanwhile, and PostgreSQL drops no
+        // database while a client of any other is half-way through its log-in.
+        let _ = dropped.recv_timeout(Duration::from_millis(300));
     }
 }
 
