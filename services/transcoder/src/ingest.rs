@@ -150,7 +150,7 @@ impl Ingest {
     async fn admit(&self, key: KeyHash, authorized: Authorized, publisher: Publisher) {
         let stream_id = authorized.stream_id;
         if let Err(error) = self.registry.attach(key, authorized, publisher).await {
-            refused("at_capacity");
+            refused("not_taken");
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 %stream_id,

@@ -7,6 +7,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -189,6 +190,20 @@ impl Lease {
         }
     }
 
+    /// Does `work` only while a playlist may be written; `None` when that ended first. It is looked
+    /// at before each step, so that a PUT which a pause interrupted is dropped and not finished.
+    pub async fn guard<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|context| {
+            if self.may_publish() {
+                work.as_mut().poll(context).map(Some)
+            } else {
+                Poll::Ready(None)
+            }
+        })
+        .await
+    }
+
     fn change(&self, change: impl FnOnce(&mut LeaseState)) {
         change(&mut lock(&self.shared.state));
         self.shared.changed.send_modify(|version| *version += 1);
@@ -252,6 +267,24 @@ mod tests {
         );
         lease.renewed(Instant::now());
         assert!(lease.may_publish());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_a_pause_interrupted_is_not_finished() {
+        let (lease, _pause) = lease();
+        lease.publisher_connected(true);
+        let done = lease
+            .guard(async {
+                tokio::task::yield_now().await;
+                // SIGSTOP … SIGCONT.
+                tokio::time::advance(Duration::from_secs(15)).await;
+                tokio::task::yield_now().await;
+                "written"
+            })
+            .await;
+        assert_eq!(done, None);
+        lease.renewed(Instant::now());
+        assert_eq!(lease.guard(async { "written" }).await, Some("written"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,10 +15,10 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::{Doorman, KeyHash},
+    admission::{Doorman, KeyHash, SlotGuard},
     events::Word,
     ingest::Publisher,
     lease::Lease,
@@ -65,6 +65,21 @@ pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     lease: Lease,
     numbers: watch::Receiver<Numbers>,
+    /// Cancelled when the session has left the table.
+    left: CancellationToken,
+}
+
+/// A place in the table, and what its session is made of.
+struct Seat {
+    handle: SessionHandle,
+    inbox: mpsc::Receiver<Command>,
+    numbers: watch::Sender<Numbers>,
+    slot: SlotGuard,
+}
+
+enum Claim {
+    Held(SessionHandle),
+    Fresh(Box<Seat>),
 }
 
 /// A publisher cannot be taken.
@@ -73,6 +88,9 @@ pub enum AttachError {
     /// All slots are held.
     #[error("this machine takes no more streams (MAX_STREAMS)")]
     AtCapacity,
+    /// A newer publisher of the stream was admitted meanwhile.
+    #[error("a newer publisher of the stream came meanwhile")]
+    Replaced,
     /// The session of the stream does not answer.
     #[error("the stream's session is stuck")]
     Stuck,
@@ -105,15 +123,33 @@ impl Registry {
         authorized: Authorized,
         publisher: Publisher,
     ) -> Result<(), AttachError> {
-        if let Some(session) = self.find(authorized.stream_id) {
-            let same = session.broadcast_id == authorized.broadcast_id;
-            if same && !session.lease.is_superseded() {
-                session.lease.regranted(authorized.epoch);
-                return session.tell(Command::Attach(publisher)).await;
+        loop {
+            let held = match self.claim(key, &authorized)? {
+                Claim::Held(held) => held,
+                Claim::Fresh(seat) => {
+                    self.start(*seat, authorized, publisher);
+                    return Ok(());
+                }
+            };
+            let same = held.broadcast_id == authorized.broadcast_id;
+            if same && !held.lease.is_superseded() {
+                if authorized.epoch < held.lease.epoch() {
+                    return Err(AttachError::Replaced);
+                }
+                held.lease.regranted(authorized.epoch);
+                return held.tell(Command::Attach(publisher)).await;
             }
             // Two sessions of a stream share its playlists' names: the older lets go first.
-            session.tell(Command::Abandon).await?;
-            session.gone().await;
+            held.tell(Command::Abandon).await?;
+            held.gone().await?;
+        }
+    }
+
+    /// The session that holds the stream, or else its place in the table, taken.
+    fn claim(&self, key: KeyHash, authorized: &Authorized) -> Result<Claim, AttachError> {
+        let mut sessions = self.sessions();
+        if let Some(held) = sessions.get(&authorized.stream_id) {
+            return Ok(Claim::Held(held.clone()));
         }
         let slot = self.doorman.take_slot(key).ok_or(AttachError::AtCapacity)?;
         let lease = Lease::granted(authorized.epoch, self.context.pause.clone());
@@ -127,11 +163,33 @@ impl Registry {
             broadcast_id: authorized.broadcast_id,
             key,
             commands,
-            lease: lease.clone(),
+            lease,
             numbers: reported,
+            left: CancellationToken::new(),
         };
-        self.sessions().insert(handle.stream_id, handle.clone());
-        let session = Session::new(self.context.clone(), authorized, lease, inbox, numbers);
+        sessions.insert(handle.stream_id, handle.clone());
+        Ok(Claim::Fresh(Box::new(Seat {
+            handle,
+            inbox,
+            numbers,
+            slot,
+        })))
+    }
+
+    fn start(self: &Arc<Self>, seat: Seat, authorized: Authorized, publisher: Publisher) {
+        let Seat {
+            handle,
+            inbox,
+            numbers,
+            slot,
+        } = seat;
+        let session = Session::new(
+            self.context.clone(),
+            authorized,
+            handle.lease.clone(),
+            inbox,
+            numbers,
+        );
         let registry = self.clone();
         self.tasks.spawn(async move {
             // A session that panics must leave the table too; the panic is reported here, once.
@@ -145,7 +203,6 @@ impl Registry {
             registry.remove(&handle);
             drop(slot);
         });
-        Ok(())
     }
 
     /// Gives back a publisher whose key this process holds, while the stream service is away.
@@ -259,6 +316,7 @@ impl Registry {
         {
             sessions.remove(&handle.stream_id);
         }
+        handle.left.cancel();
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<StreamId, SessionHandle>> {
@@ -277,12 +335,10 @@ impl SessionHandle {
             .map_err(|_| AttachError::Stuck)
     }
 
-    async fn gone(&self) {
-        if tokio::time::timeout(HAND_OVER, self.commands.closed())
+    /// Waits until the session is gone, from the table too.
+    async fn gone(&self) -> Result<(), AttachError> {
+        tokio::time::timeout(HAND_OVER, self.left.clone().cancelled_owned())
             .await
-            .is_err()
-        {
-            tracing::error!(stream_id = %self.stream_id, "an older session is slow to go");
-        }
+            .map_err(|_| AttachError::Stuck)
     }
 }

@@ -16,7 +16,7 @@
 //! // for each chunk of the publisher:
 //! inspector.push(&chunk, &mut events)?;          // Err: not a stream we can use, send it away
 //! for event in events.drain(..) {
-//!     let broken = rule.observe(&event);         // (4)
+//!     if let Some(restart) = rule.observe(&event) { …; continue }    // (4)
 //!     match event {
 //!         HeadReady   => start probe(rule.kept_bytes())          // (1) in a task, go on reading
 //!         Media(b)    => if running: encoder.write(b).await      // (3)
@@ -32,7 +32,8 @@
 //! ```
 //!
 //! (4) `observe` answers `Some(restart)` when a copied rung turns out not to be copyable: no second
-//! keyframe by 2.4 s, an open GOP, a rate above the limit. `finish` the encoder, publish only the
+//! keyframe by 2.4 s, an open GOP, a rate above the limit. The event is then dealt with (its media
+//! is in `restart.head`). `finish` the encoder, publish only the
 //! run's segments with an index below `restart.keep_segments`, drop the rest of the run (nothing
 //! else can have been cut yet: the rule counts cuts as the segmenter makes them, ahead of it), and
 //! start an encoder with [`TopRung::Encoded`](crate::ladder::TopRung) and `restart.head`. With
@@ -42,9 +43,10 @@
 //! (5) After [`SourceEvent::NewHead`] the inspector has begun anew at a keyframe: another
 //! [`SourceEvent::HeadReady`] follows. The rule has begun anew too. The session asks for a new
 //! head itself, with [`SourceInspector::begin_new_head`], when its encoder fell, when
-//! [`SourceEvent::AudioStarted`] comes while the plan has `Sound::Silence`, or
-//! [`SourceEvent::VideoStarted`] while it has `Picture::Black`. A returning publisher gets a new
-//! inspector and a new rule.
+//! [`SourceEvent::AudioStarted`] comes while the plan has `Sound::Silence` (also while the probe
+//! runs), [`SourceEvent::VideoStarted`] while it has `Picture::Black`, or
+//! [`SourceEvent::VideoStopped`] while it has `Picture::Source`: without frames no rung can be cut.
+//! A returning publisher gets a new inspector and a new rule.
 
 mod copy_rule;
 mod event;

@@ -109,11 +109,14 @@ impl PlaylistWriter {
 impl Shared {
     async fn keep_rendition(&self, rung: Rung) {
         let mut changes = self.timelines.changes(rung);
+        // A version from before this task began counts, too.
+        changes.mark_changed();
         let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         while changes.changed().await.is_ok() {
             while let Err(error) = self.write_rendition(rung).await {
                 match error {
                     WriteError::Superseded(_) => return,
+                    WriteError::LeasePaused => {}
                     WriteError::Storage(error) => {
                         metrics::counter!("transcoder_playlist_put_failures_total").increment(1);
                         tracing::warn!(
@@ -137,9 +140,11 @@ impl Shared {
             return Ok(None);
         };
         if version > *stored_version {
-            self.objects
-                .put_playlist(&playlist_key(self.stream_id, rung), text.clone())
+            let key = playlist_key(self.stream_id, rung);
+            self.lease
+                .guard(self.objects.put_playlist(&key, text.clone()))
                 .await
+                .ok_or(WriteError::LeasePaused)?
                 .map_err(WriteError::Storage)?;
             *stored_version = version;
             self.stored.send_modify(|stored| {
@@ -168,6 +173,7 @@ impl Shared {
                     error = &error as &dyn std::error::Error,
                     "the end of a playlist waits for storage"
                 ),
+                Ok(Err(WriteError::LeasePaused)) => {}
                 // Something else was read: an older PUT of ours came through late. Write again.
                 Ok(Ok(false)) => *self.renditions[&rung].lock().await = 0,
                 Err(_) => break,
@@ -191,13 +197,15 @@ impl Shared {
                     return;
                 }
                 let key = master_key(self.stream_id);
-                match self.objects.put_playlist(&key, text.clone()).await {
-                    Ok(()) => {
+                let put = self.objects.put_playlist(&key, text.clone());
+                match self.lease.guard(put).await {
+                    None => continue,
+                    Some(Ok(())) => {
                         written = text;
                         self.playable.send_replace(true);
                         backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
                     }
-                    Err(error) => {
+                    Some(Err(error)) => {
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             "the master playlist waits for storage"
@@ -216,6 +224,9 @@ impl Shared {
 
 #[derive(Debug)]
 enum WriteError {
+    /// For good.
     Superseded(Superseded),
+    /// Until the next renewal.
+    LeasePaused,
     Storage(StorageError),
 }

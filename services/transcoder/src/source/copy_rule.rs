@@ -114,7 +114,7 @@ impl CopyRule {
     }
 
     /// Takes every event of the inspector, in order. Answers once, when a rung that is being copied
-    /// turns out not to be copyable.
+    /// turns out not to be copyable; the event is then dealt with, its media is in the answer.
     pub fn observe(&mut self, event: &SourceEvent) -> Option<CopyRestart> {
         match event {
             SourceEvent::NewHead(_) => self.begin(),

@@ -309,7 +309,9 @@ impl State {
         let Some(now) = self.sound.time() else {
             return;
         };
-        let away_for = now - *self.video_seen_at.get_or_insert(now);
+        let seen_at = self.video_seen_at.get_or_insert(now);
+        *seen_at += self.sound.leap();
+        let away_for = now - *seen_at;
         if self.last_frame.is_none() {
             self.rate.at(now);
         }

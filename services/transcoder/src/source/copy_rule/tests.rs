@@ -54,6 +54,7 @@ impl Session {
                 if let Some(restart) = self.rule.observe(event) {
                     assert_eq!(self.restart, None, "told once");
                     self.restart = Some(restart);
+                    continue;
                 }
                 match event {
                     SourceEvent::HeadReady => {

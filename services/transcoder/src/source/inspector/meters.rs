@@ -14,6 +14,8 @@ pub(super) struct Sound {
     /// Its clock without jumps.
     time: Option<i64>,
     last_pts: i64,
+    /// How far its clock went with the last of it.
+    step: i64,
     /// Video time when the last of it came.
     heard_at: Option<i64>,
     pub(super) present: bool,
@@ -30,14 +32,10 @@ impl Sound {
     /// Audio came while the video's clock stood at `video`.
     pub(super) fn heard(&mut self, pts: Option<i64>, video: Option<i64>) -> Option<SoundChange> {
         if let Some(pts) = pts {
-            self.time = Some(match self.time {
-                None => pts,
-                Some(time) => {
-                    let step = pts - self.last_pts;
-                    let jumped = !(0..LARGEST_STEP).contains(&step);
-                    time + if jumped { 0 } else { step }
-                }
-            });
+            let step = pts - self.last_pts;
+            let goes_on = self.time.is_some() && (0..LARGEST_STEP).contains(&step);
+            self.step = if goes_on { step } else { 0 };
+            self.time = Some(self.time.unwrap_or(pts) + self.step);
             self.last_pts = pts;
         }
         self.heard_at = video;
@@ -61,6 +59,15 @@ impl Sound {
 
     pub(super) fn time(&self) -> Option<i64> {
         self.time
+    }
+
+    /// A step of its clock in which nothing else has had its turn: the sound itself was away.
+    pub(super) fn leap(&self) -> i64 {
+        if self.step > STOPPED / 2 {
+            self.step
+        } else {
+            0
+        }
     }
 }
 

@@ -1,0 +1,10 @@
+//! Sources of every kind through inspector, copy rule, a real ffmpeg and the segmenter, driven as a
+//! session drives them: all rungs have to be cut at the same frames.
+
+mod audio;
+mod clips;
+mod gops;
+mod process;
+mod rig;
+mod sizes;
+mod trouble;

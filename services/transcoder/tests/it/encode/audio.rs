@@ -1,0 +1,120 @@
+//! Sound that is missing, comes late, or goes away for a while.
+
+use marquee_hls::Rung;
+use marquee_transcoder::ladder::{Ladder, Sound};
+use marquee_transcoder::source::SourceEvent;
+
+use super::clips::{Camera, ffmpeg, without_sound_at};
+use super::rig::{Run, broadcast, broadcast_into};
+
+/// Fails if the sound of a rung has a gap, or covers another time than the picture.
+fn assert_covered(run: &Run, what: &str) {
+    for rung in run.plan.rungs() {
+        let frames = run.audio(rung);
+        for pair in frames.windows(2) {
+            let step = pair[1] - pair[0];
+            assert!(
+                (0..=3 * 1920).contains(&step),
+                "{what}: {rung} steps {step} at {pair:?}"
+            );
+        }
+        let numbers = run.aligned();
+        let start = numbers[0][&rung].0.start_pts;
+        let end = start
+            + numbers
+                .iter()
+                .map(|rungs| rungs[&rung].0.duration)
+                .sum::<i64>();
+        assert!(
+            (frames[0] - start).abs() < 27_000,
+            "{what}: {rung} begins at {} of {start}",
+            frames[0]
+        );
+        let last = frames.last().unwrap();
+        assert!(
+            (end - last).abs() < 18_000,
+            "{what}: {rung} ends at {last} of {end}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_without_sound_makes_a_broadcast_without() {
+    let camera = Camera {
+        with_sound: false,
+        seconds: 4.0,
+        ..Camera::default()
+    };
+    let outcome = broadcast(&camera.film()).await;
+    let run = outcome.only_run();
+    assert_eq!(run.plan.sound, Sound::None);
+    assert_eq!(run.frames(), camera.frames() as usize);
+    assert!(run.audio(Rung::P480).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_without_sound_is_silent_in_a_broadcast_that_began_with_it() {
+    let camera = Camera {
+        with_sound: false,
+        seconds: 4.0,
+        ..Camera::default()
+    };
+    let ladder = Ladder::from_names(&["480p", "360p"], true).unwrap();
+    let outcome = broadcast_into(&camera.film(), Some(ladder)).await;
+    let run = outcome.only_run();
+    assert_eq!(run.plan.sound, Sound::Silence);
+    assert_eq!(run.frames(), camera.frames() as usize);
+    assert_covered(run, "silence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_alone_is_cut_by_time() {
+    let film = ffmpeg("-f lavfi -i sine=440:r=44100 -t 5 -c:a aac -b:a 96k");
+    let outcome = broadcast(&film).await;
+    let run = outcome.only_run();
+    assert_eq!(run.plan.rungs(), [Rung::Audio]);
+    let durations = run.durations_ms();
+    assert_eq!(durations.len(), 3, "{durations:?}");
+    assert!(
+        durations[..2].iter().all(|ms| (1990..2050).contains(ms)),
+        "{durations:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rungs_go_on_with_silence_while_the_sound_is_away() {
+    let camera = Camera {
+        seconds: 12.0,
+        size: "640x480",
+        fps: 15,
+        gop: 30,
+        ..Camera::default()
+    };
+    let film = without_sound_at(&camera.film(), |at| !(2.5..9.0).contains(&at));
+    let outcome = broadcast(&film).await;
+    assert!(outcome.told.contains(&SourceEvent::AudioStopped));
+    let run = outcome.only_run();
+    assert_eq!(run.frames(), camera.frames() as usize);
+    assert_eq!(run.durations_ms(), [2000; 6]);
+    assert_covered(run, "a hole of 6.5 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sound_that_is_announced_but_comes_late_is_preceded_by_silence() {
+    let camera = Camera {
+        seconds: 8.0,
+        ..Camera::default()
+    };
+    let film = without_sound_at(&camera.film(), |at| at > 3.0);
+    let outcome = broadcast(&film).await;
+    assert_eq!(outcome.runs.len(), 2, "{:?}", outcome.told);
+    let (silent, sounding) = (&outcome.runs[0], &outcome.runs[1]);
+    assert_eq!(silent.plan.sound, Sound::Silence);
+    assert_eq!(sounding.plan.sound, Sound::Source);
+    assert_covered(silent, "before");
+    assert_covered(sounding, "after");
+    assert_eq!(
+        silent.frames() + sounding.frames(),
+        camera.frames() as usize
+    );
+}
