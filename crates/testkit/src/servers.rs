@@ -19,7 +19,9 @@ use crate::{
 pub mod kafka;
 pub mod minio;
 pub mod nginx;
+pub mod object_store;
 pub mod postgres;
+pub mod radosgw;
 pub mod redis;
 
 /// How servers are started.

@@ -9,7 +9,7 @@ use crate::{
     error::{Result, StackError},
     process::Record,
     progress::Progress,
-    servers::{answers, ready},
+    servers::{answers, object_store, ready},
 };
 
 /// Asks the process to end and waits for it.
@@ -88,7 +88,7 @@ pub fn status(dir: &StackDir, progress: &Progress) -> Result<()> {
 
 /// A server has no HTTP of ours: each is asked in its own way.
 async fn serves(dir: &StackDir, record: &Record, within: Duration) -> Result<()> {
-    use crate::servers::{kafka, minio, postgres, redis};
+    use crate::servers::{kafka, minio, postgres, radosgw, redis};
     let port = dir.ports().remembered(&record.spec.name)?;
     let (Ok(report), Some(port)) = (Report::read(dir), port) else {
         return Ok(());
@@ -98,6 +98,7 @@ async fn serves(dir: &StackDir, record: &Record, within: Duration) -> Result<()>
         redis::NAME => ready(record, within, || redis::answers(port)).await,
         kafka::NAME => ready(record, within, || kafka::answers(port)).await,
         minio::NAME => minio::wait(record, &report.s3, within).await,
+        radosgw::NAME => radosgw::wait(record, &report.s3, within).await,
         _ => Ok(()),
     }
 }
@@ -112,6 +113,7 @@ fn refresh(dir: &StackDir) -> Result<()> {
 }
 
 fn record(dir: &StackDir, name: &str) -> Result<Record> {
+    let name = object_store::resolve(dir, name)?;
     dir.record(name)?.ok_or_else(|| {
         let known = dir.records().unwrap_or_default();
         let known: Vec<String> = known.into_iter().map(|record| record.spec.name).collect();

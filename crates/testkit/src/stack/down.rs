@@ -14,7 +14,7 @@ use crate::{
 pub async fn stop_all(dir: &StackDir, progress: &Progress) -> Result<usize> {
     let records = dir.records()?;
     let mut stopped = 0;
-    for rank in 0..=3 {
+    for rank in 0..=5 {
         let mut stopping = JoinSet::new();
         for record in records.iter().filter(|record| self::rank(record) == rank) {
             if record.alive() {
@@ -55,7 +55,9 @@ fn rank(record: &Record) -> u8 {
     match record.spec.name.as_str() {
         "broadcaster" => 0,
         name if name.starts_with("transcoder") => 1,
-        "postgres" | "redis" | "kafka" | "minio" => 3,
+        "postgres" | "redis" | "kafka" | "minio" | "radosgw" => 3,
+        "ceph-osd" => 4,
+        "ceph-mon" => 5,
         _ => 2,
     }
 }

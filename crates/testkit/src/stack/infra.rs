@@ -3,9 +3,9 @@
 use super::{StackDir, down};
 use crate::{
     error::Result,
-    infra::{Infra, S3},
+    infra::Infra,
     progress::Progress,
-    servers::{ServerOptions, kafka, minio, postgres, redis},
+    servers::{ServerOptions, kafka, object_store, postgres, redis},
     state_file::{remove_dir, remove_file},
 };
 
@@ -54,11 +54,7 @@ pub(super) async fn start_servers(
         progress.done("kafka");
         Result::Ok(port)
     };
-    let s3 = async {
-        let s3: S3 = minio::start(dir, options, progress).await?;
-        progress.done("minio");
-        Result::Ok(s3)
-    };
+    let s3 = object_store::start(dir, options, progress);
     let (postgres_url, redis, kafka, s3) = tokio::try_join!(postgres, redis, kafka, s3)?;
     Ok(Infra {
         postgres_url,

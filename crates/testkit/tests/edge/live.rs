@@ -140,6 +140,7 @@ async fn what_is_missing_is_asked_for_again_at_once() {
         let missing = edge.http.get(&url).send().await.unwrap();
         assert_eq!(missing.status(), StatusCode::NOT_FOUND, "{name}");
         assert_eq!(header(&missing, "cache-control"), "no-store", "{name}");
+        assert_eq!(header(&missing, "access-control-allow-origin"), "*");
         assert_ne!(header(&missing, "content-type"), "video/mp2t", "{name}");
 
         edge.put(LIVE, &key, "there").await;
