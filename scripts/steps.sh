@@ -29,11 +29,11 @@ step() { # TEXT COMMAND…
   printf '   (%d s)\n' $((SECONDS - start))
 }
 
-# npm ci is exact but trips over optional binaries of other platforms in some npm releases.
+# `npm install` takes the locked versions, too; `npm ci` refuses a lock file that was written where the
+# registry lacks the optional binaries of some foreign platform. --no-save leaves that file as it is.
 npm_install() { # FOLDER
   local stamp=$1/node_modules/.marquee-installed
   [[ $stamp -nt $1/package-lock.json && $stamp -nt $1/package.json ]] && return
-  npm --prefix "$1" ci --no-audit --no-fund --loglevel=error ||
-    npm --prefix "$1" install --no-audit --no-fund --loglevel=error
+  npm --prefix "$1" install --no-save --no-audit --no-fund --no-progress --loglevel=error
   touch "$stamp"
 }

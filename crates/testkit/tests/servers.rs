@@ -5,6 +5,8 @@
     reason = "a test fails by panicking"
 )]
 
+use std::time::{Duration, Instant};
+
 use marquee_testkit::{database, infra};
 use sqlx::{Connection, PgConnection, Row};
 
@@ -24,13 +26,21 @@ async fn each_database_is_empty_its_own_and_gone_when_it_is_dropped() {
     drop(one);
 
     let mut admin = PgConnection::connect(&infra().postgres_url).await.unwrap();
-    let left: i64 = sqlx::query("SELECT count(*) FROM pg_database WHERE datname = $1")
-        .bind(&name)
-        .fetch_one(&mut admin)
-        .await
-        .unwrap()
-        .get(0);
-    assert_eq!(left, 0);
+    let admin = &mut admin;
+    let start = Instant::now();
+    loop {
+        let left: i64 = sqlx::query("SELECT count(*) FROM pg_database WHERE datname = $1")
+            .bind(&name)
+            .fetch_one(&mut *admin)
+            .await
+            .unwrap()
+            .get(0);
+        if left == 0 {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{name} is there");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

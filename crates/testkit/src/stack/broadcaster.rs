@@ -50,34 +50,51 @@ struct OwnStream {
 }
 
 impl Broadcast {
-    /// Logs in as `demo` through the gateway and takes the user's usable stream, or makes one.
-    pub async fn prepare(report: &Report) -> Result<Self> {
+    /// The stream of the synthetic broadcast, which belongs to the user `demo`.
+    pub async fn of_the_demo(report: &Report) -> Result<Self> {
+        let about = json!({"title": "Test picture", "description": "A clock and a tone."});
+        Self::prepare(report, "demo", &about).await
+    }
+
+    /// A stream to try one's own encoder on, which belongs to the user `admin`; nobody finds it in
+    /// the public list while nothing is pushed.
+    pub async fn for_an_encoder(report: &Report) -> Result<Self> {
+        let about = json!({"title": "My first broadcast", "visibility": "unlisted"});
+        Self::prepare(report, "admin", &about).await
+    }
+
+    /// The URL that an encoder is given: server and key in one.
+    pub fn publish_url(&self, report: &Report) -> String {
+        format!("{}?streamid=publish:{}", report.srt_url, self.key)
+    }
+
+    /// Logs in through the gateway and takes the user's usable stream, or makes one.
+    async fn prepare(report: &Report, username: &str, about: &serde_json::Value) -> Result<Self> {
         let client = reqwest::Client::new();
-        let user = report.user("demo")?;
+        let user = report.user(username)?;
         let api = format!("{}/api", report.gateway_url);
         let login = client
             .post(format!("{api}/auth/login"))
             .json(&json!({"username": user.username, "password": user.password}));
-        let token = ask::<Tokens>("logging in as demo", login)
+        let token = ask::<Tokens>(&format!("logging in as {username}"), login)
             .await?
             .access_token;
 
         let own = client.get(format!("{api}/streams")).bearer_auth(&token);
-        let streams: Streams = ask("listing demo's streams", own).await?;
+        let streams: Streams = ask("listing one's own streams", own).await?;
         let usable = |stream: &OwnStream| stream.status != "expired" && stream.stream_key.is_some();
         let stream = if let Some(stream) = streams.items.into_iter().find(usable) {
             stream
         } else {
-            let body = json!({"title": "Test picture", "description": "A clock and a tone."});
             let create = client
                 .post(format!("{api}/streams"))
                 .bearer_auth(&token)
-                .json(&body);
+                .json(about);
             ask::<Created>("making a stream", create).await?.stream
         };
         let key = stream
             .stream_key
-            .ok_or_else(|| StackError::Refused("demo's stream shows no key".to_owned()))?;
+            .ok_or_else(|| StackError::Refused("one's own stream shows no key".to_owned()))?;
         Ok(Self {
             stream_id: stream.id,
             hls_url: stream.hls_url,

@@ -55,11 +55,12 @@ pub async fn or_stop<T>(
 
 async fn run(dir: &StackDir, options: &Options, progress: &Progress) -> Result<()> {
     let report = up(dir, options, progress).await?;
-    let broadcast = Broadcast::prepare(&report).await?;
+    let broadcast = Broadcast::of_the_demo(&report).await?;
+    let own = Broadcast::for_an_encoder(&report).await?;
     progress.working(&format!("a broadcaster: {}", broadcaster::picture()));
     let mut record = broadcaster::start(dir, &report, &broadcast).await?;
     wait_until_playable(&broadcast, dir, progress).await;
-    tell(&report, &broadcast, progress);
+    tell(&report, &broadcast, &own, progress);
 
     let mut pause = Duration::from_secs(1);
     loop {
@@ -70,16 +71,20 @@ async fn run(dir: &StackDir, options: &Options, progress: &Progress) -> Result<(
         if since.elapsed() > Duration::from_mins(1) {
             pause = Duration::from_secs(1);
         }
-        progress.warn(&format!(
-            "the broadcaster ended, it starts again in {} s; it said:\n{}",
-            pause.as_secs(),
-            log_tail(&record.spec.log, 3)
-        ));
+        let again_in = pause.as_secs();
+        progress.warn(&match log_tail(&record.spec.log, 3) {
+            said if said.is_empty() => {
+                format!("the broadcaster ended; it starts again in {again_in} s")
+            }
+            said => {
+                format!("the broadcaster ended; it starts again in {again_in} s. It said:\n{said}")
+            }
+        });
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(30));
         // The key may have expired or been rotated meanwhile.
         let again = async {
-            let broadcast = Broadcast::prepare(&report).await?;
+            let broadcast = Broadcast::of_the_demo(&report).await?;
             broadcaster::start(dir, &report, &broadcast).await
         };
         match again.await {
@@ -106,7 +111,7 @@ async fn wait_until_playable(broadcast: &Broadcast, dir: &StackDir, progress: &P
     progress.done("it plays");
 }
 
-fn tell(report: &Report, broadcast: &Broadcast, progress: &Progress) {
+fn tell(report: &Report, broadcast: &Broadcast, own: &Broadcast, progress: &Progress) {
     let logins: Vec<String> = report
         .users
         .iter()
@@ -125,17 +130,23 @@ fn tell(report: &Report, broadcast: &Broadcast, progress: &Progress) {
          \n  HLS         {hls}\
          \n  Log in at   {base}\
          \n              {logins}\
-         \n  OBS         Settings → Stream → Service: Custom, Server: {srt}?streamid=publish:KEY\
-         \n              with a KEY of your own from {base}/studio, Stream Key empty;\
-         \n              Output: x264, keyframe interval 2 s, profile high, tune zerolatency\
+         \n  OBS         Settings, Stream: Service is Custom, Stream Key stays empty, Server is\
+         \n              {srt}\
+         \n              Settings, Output: x264 with a keyframe interval of 2 s; then watch\
+         \n              {own}\
          \n\n  Ctrl-C stops everything.\n",
         title = progress.bold("Marquee is live"),
-        page = progress.bold(&format!("{}/live/{}", report.base_url, broadcast.stream_id)),
+        page = progress.bold(&page(report, broadcast)),
         hls = broadcast.hls_url,
         base = report.base_url,
         logins = logins.join("\n              "),
-        srt = report.srt_url,
+        srt = own.publish_url(report),
+        own = page(report, own),
     ));
+}
+
+fn page(report: &Report, broadcast: &Broadcast) -> String {
+    format!("{}/live/{}", report.base_url, broadcast.stream_id)
 }
 
 /// The signals that end the launcher: Ctrl-C, a service manager, a closed terminal.
