@@ -17,7 +17,11 @@ impl Addresses {
     /// From `PUBLIC_BASE_URL`, `PUBLIC_RTMP_URL` and `PUBLIC_SRT_URL`.
     pub fn new(base: &Url, rtmp: &Url, srt: &Url) -> Self {
         let text = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
-        Self { base: text(base), rtmp: text(rtmp), srt: text(srt) }
+        Self {
+            base: text(base),
+            rtmp: text(rtmp),
+            srt: text(srt),
+        }
     }
 
     /// Where viewers play it. It has the id, never the key: whoever has the key can publish
@@ -53,8 +57,14 @@ mod tests {
                 &url("rtmp://tv.example:1935"),
                 &url("srt://tv.example:8890"),
             );
-            assert_eq!(addresses.hls(id), format!("http://tv.example/live-streams/{id}/master.m3u8"));
-            assert_eq!(addresses.rtmp(&key), format!("rtmp://tv.example:1935/live/{text}"));
+            assert_eq!(
+                addresses.hls(id),
+                format!("http://tv.example/live-streams/{id}/master.m3u8")
+            );
+            assert_eq!(
+                addresses.rtmp(&key),
+                format!("rtmp://tv.example:1935/live/{text}")
+            );
             assert_eq!(
                 addresses.srt(&key),
                 format!("srt://tv.example:8890?streamid=publish:{text}")

@@ -91,7 +91,10 @@ impl Knock<'_> {
             return Verdict::Return;
         }
         if let Some(retry_after) = self.left(self.contended_until) {
-            let refusal = Refusal::Contended { retry_after, begins: None };
+            let refusal = Refusal::Contended {
+                retry_after,
+                begins: None,
+            };
             return Verdict::Refuse(refusal);
         }
         let mut takeovers: Vec<_> = self
@@ -155,8 +158,14 @@ mod tests {
         NOW + Duration::from_secs(seconds)
     }
 
-    const HELD: Running = Running { heard_at: NOW, publisher_away: false };
-    const AWAY: Running = Running { heard_at: NOW, publisher_away: true };
+    const HELD: Running = Running {
+        heard_at: NOW,
+        publisher_away: false,
+    };
+    const AWAY: Running = Running {
+        heard_at: NOW,
+        publisher_away: true,
+    };
 
     #[test]
     fn a_good_key_starts_a_broadcast() {
@@ -165,25 +174,45 @@ mod tests {
 
     #[test]
     fn an_expired_key_starts_nothing_but_still_returns() {
-        let expired = Knock { key_expires_at: NOW, ..knock() };
+        let expired = Knock {
+            key_expires_at: NOW,
+            ..knock()
+        };
         assert_eq!(expired.verdict(), Verdict::Refuse(Refusal::KeyExpired));
-        let back = Knock { running: Some(AWAY), ..expired };
+        let back = Knock {
+            running: Some(AWAY),
+            ..expired
+        };
         assert_eq!(back.verdict(), Verdict::Return);
     }
 
     #[test]
     fn a_stopped_stream_is_refused_until_the_hold_is_over() {
-        let held = Knock { held_until: Some(ahead(60)), ..knock() };
-        let refusal = Refusal::Held { retry_after: Duration::from_secs(60) };
+        let held = Knock {
+            held_until: Some(ahead(60)),
+            ..knock()
+        };
+        let refusal = Refusal::Held {
+            retry_after: Duration::from_secs(60),
+        };
         assert_eq!(held.verdict(), Verdict::Refuse(refusal));
-        let later = Knock { held_until: Some(NOW), ..knock() };
+        let later = Knock {
+            held_until: Some(NOW),
+            ..knock()
+        };
         assert_eq!(later.verdict(), Verdict::Start);
     }
 
     #[test]
     fn a_publisher_that_is_back_never_counts_as_a_takeover() {
         let recent = [ago(1), ago(2), ago(3), ago(4)];
-        for running in [AWAY, Running { heard_at: ago(7), publisher_away: false }] {
+        for running in [
+            AWAY,
+            Running {
+                heard_at: ago(7),
+                publisher_away: false,
+            },
+        ] {
             let knock = Knock {
                 running: Some(running),
                 takeovers: &recent,
@@ -197,7 +226,11 @@ mod tests {
     #[test]
     fn the_fourth_takeover_in_30_s_is_refused_for_30_s() {
         let recent = [ago(29), ago(20), ago(10)];
-        let fourth = Knock { running: Some(HELD), takeovers: &recent, ..knock() };
+        let fourth = Knock {
+            running: Some(HELD),
+            takeovers: &recent,
+            ..knock()
+        };
         let began = ahead(30);
         assert_eq!(
             fourth.verdict(),
@@ -206,8 +239,18 @@ mod tests {
                 begins: Some(began)
             })
         );
-        let again = Knock { contended_until: Some(began), now: ahead(12), ..fourth };
-        let again = Knock { running: Some(Running { heard_at: ahead(12), ..HELD }), ..again };
+        let again = Knock {
+            contended_until: Some(began),
+            now: ahead(12),
+            ..fourth
+        };
+        let again = Knock {
+            running: Some(Running {
+                heard_at: ahead(12),
+                ..HELD
+            }),
+            ..again
+        };
         assert_eq!(
             again.verdict(),
             Verdict::Refuse(Refusal::Contended {
@@ -220,10 +263,16 @@ mod tests {
     #[test]
     fn takeovers_older_than_30_s_are_forgotten() {
         let recent = [ago(30), ago(20), ago(10)];
-        let third = Knock { running: Some(HELD), takeovers: &recent, ..knock() };
+        let third = Knock {
+            running: Some(HELD),
+            takeovers: &recent,
+            ..knock()
+        };
         assert_eq!(
             third.verdict(),
-            Verdict::TakeOver { takeovers: vec![ago(20), ago(10), NOW] }
+            Verdict::TakeOver {
+                takeovers: vec![ago(20), ago(10), NOW]
+            }
         );
     }
 

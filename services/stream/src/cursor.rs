@@ -38,7 +38,11 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_and_anything_else_is_refused() {
-        let position = PublicPosition { running: true, listed_at_us: -5, id: Uuid::now_v7() };
+        let position = PublicPosition {
+            running: true,
+            listed_at_us: -5,
+            id: Uuid::now_v7(),
+        };
         assert_eq!(decode(&encode(&position)), Ok(position));
         for text in ["", "%", "e30", &encode(&"x")] {
             assert_eq!(decode::<PublicPosition>(text), Err(BadCursor), "{text}");

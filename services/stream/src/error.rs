@@ -173,9 +173,7 @@ impl From<Error> for ApiError {
                 Self::unavailable("Viewers cannot be counted right now: try again in a moment.")
                     .with_source(error)
             }
-            Error::Database(_) | Error::Random(_) | Error::Serialize(_) => {
-                Self::internal(error)
-            }
+            Error::Database(_) | Error::Random(_) | Error::Serialize(_) => Self::internal(error),
         }
     }
 }

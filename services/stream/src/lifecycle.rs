@@ -198,14 +198,42 @@ mod tests {
         use Phase as P;
         let table = [
             // went live, interrupted, ended
-            (P::Starting, [(P::Live, Some(A::Started)), (P::Starting, None), (P::Ended, None)]),
-            (P::Live, [(P::Live, None), (P::Interrupted, None), (P::Ended, Some(A::Ended))]),
-            (P::Interrupted, [(P::Live, None), (P::Interrupted, None), (P::Ended, Some(A::Ended))]),
-            (P::Ended, [(P::Ended, None), (P::Ended, None), (P::Ended, None)]),
+            (
+                P::Starting,
+                [
+                    (P::Live, Some(A::Started)),
+                    (P::Starting, None),
+                    (P::Ended, None),
+                ],
+            ),
+            (
+                P::Live,
+                [
+                    (P::Live, None),
+                    (P::Interrupted, None),
+                    (P::Ended, Some(A::Ended)),
+                ],
+            ),
+            (
+                P::Interrupted,
+                [
+                    (P::Live, None),
+                    (P::Interrupted, None),
+                    (P::Ended, Some(A::Ended)),
+                ],
+            ),
+            (
+                P::Ended,
+                [(P::Ended, None), (P::Ended, None), (P::Ended, None)],
+            ),
         ];
         for (from, row) in table {
             for (signal, (phase, announce)) in SIGNALS.into_iter().zip(row) {
-                assert_eq!(from.on(signal), Step { phase, announce }, "{from:?} on {signal:?}");
+                assert_eq!(
+                    from.on(signal),
+                    Step { phase, announce },
+                    "{from:?} on {signal:?}"
+                );
             }
         }
     }
@@ -213,11 +241,21 @@ mod tests {
     #[test]
     fn a_status_is_what_the_broadcast_and_the_key_say() {
         for expired in [false, true] {
-            let idle = if expired { StreamStatus::Expired } else { StreamStatus::Active };
+            let idle = if expired {
+                StreamStatus::Expired
+            } else {
+                StreamStatus::Active
+            };
             assert_eq!(StreamStatus::of(None, expired), idle);
             assert_eq!(StreamStatus::of(Some(Phase::Ended), expired), idle);
-            assert_eq!(StreamStatus::of(Some(Phase::Starting), expired), StreamStatus::Active);
-            assert_eq!(StreamStatus::of(Some(Phase::Live), expired), StreamStatus::Live);
+            assert_eq!(
+                StreamStatus::of(Some(Phase::Starting), expired),
+                StreamStatus::Active
+            );
+            assert_eq!(
+                StreamStatus::of(Some(Phase::Live), expired),
+                StreamStatus::Live
+            );
             assert_eq!(
                 StreamStatus::of(Some(Phase::Interrupted), expired),
                 StreamStatus::Reconnecting

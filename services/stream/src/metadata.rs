@@ -168,11 +168,18 @@ struct Faults(Vec<FieldError>);
 
 impl Faults {
     fn or<T>(self, checked: T) -> Result<T, Vec<FieldError>> {
-        if self.0.is_empty() { Ok(checked) } else { Err(self.0) }
+        if self.0.is_empty() {
+            Ok(checked)
+        } else {
+            Err(self.0)
+        }
     }
 
     fn add(&mut self, field: &str, message: String) {
-        self.0.push(FieldError { field: field.to_owned(), message });
+        self.0.push(FieldError {
+            field: field.to_owned(),
+            message,
+        });
     }
 
     fn title(&mut self, text: &str) -> String {
@@ -189,7 +196,10 @@ impl Faults {
         let text = text.trim();
         let breaks_text = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
         if text.chars().count() > DESCRIPTION_MAX {
-            self.add("description", format!("must have at most {DESCRIPTION_MAX} characters"));
+            self.add(
+                "description",
+                format!("must have at most {DESCRIPTION_MAX} characters"),
+            );
         } else if text.contains(breaks_text) {
             self.add("description", "must not have control characters".to_owned());
         }
@@ -237,7 +247,11 @@ mod tests {
     use super::*;
 
     fn faulty_fields<T: std::fmt::Debug>(checked: Result<T, Vec<FieldError>>) -> Vec<String> {
-        checked.unwrap_err().into_iter().map(|fault| fault.field).collect()
+        checked
+            .unwrap_err()
+            .into_iter()
+            .map(|fault| fault.field)
+            .collect()
     }
 
     #[test]
@@ -256,7 +270,11 @@ mod tests {
             title: Some("  Chess  ".to_owned()),
             description: Some(" \n ".to_owned()),
             category: Some(" Board Games ".to_owned()),
-            tags: Some(vec!["Blitz".to_owned(), "blitz ".to_owned(), "ÄLO".to_owned()]),
+            tags: Some(vec![
+                "Blitz".to_owned(),
+                "blitz ".to_owned(),
+                "ÄLO".to_owned(),
+            ]),
             visibility: Some(Visibility::Unlisted),
         }
         .check("ada")
@@ -284,14 +302,20 @@ mod tests {
             ..MetadataInput::default()
         };
         assert_eq!(faulty_fields(too_many.check("ada")), ["tags"]);
-        let nameless = MetadataPatch { title: Some("  ".to_owned()), ..MetadataPatch::default() };
+        let nameless = MetadataPatch {
+            title: Some("  ".to_owned()),
+            ..MetadataPatch::default()
+        };
         assert_eq!(faulty_fields(nameless.check()), ["title"]);
     }
 
     #[test]
     fn a_patch_tells_null_from_absent() {
         let change = |json| {
-            serde_json::from_str::<MetadataPatch>(json).unwrap().check().unwrap()
+            serde_json::from_str::<MetadataPatch>(json)
+                .unwrap()
+                .check()
+                .unwrap()
         };
         assert_eq!(change("{}"), MetadataChange::default());
         assert_eq!(change(r#"{"description": null}"#).description, Some(None));

@@ -47,11 +47,20 @@ mod tests {
     #[test]
     fn only_owner_and_admin_change_a_stream_and_others_learn_no_more_than_they_see() {
         let owner = UserId::new();
-        let stranger = Caller { user: UserId::new(), admin: false };
+        let stranger = Caller {
+            user: UserId::new(),
+            admin: false,
+        };
         for visibility in [Visibility::Public, Visibility::Unlisted] {
-            let own = Caller { user: owner, admin: false };
+            let own = Caller {
+                user: owner,
+                admin: false,
+            };
             assert_eq!(own.may_change(owner, visibility), Ok(()));
-            let admin = Caller { admin: true, ..stranger };
+            let admin = Caller {
+                admin: true,
+                ..stranger
+            };
             assert_eq!(admin.may_change(owner, visibility), Ok(()));
         }
         let refused = |visibility| stranger.may_change(owner, visibility);

@@ -42,7 +42,9 @@ pub struct RecentCopies<K, V> {
 
 impl<K, V> Default for RecentCopies<K, V> {
     fn default() -> Self {
-        Self { slots: Mutex::default() }
+        Self {
+            slots: Mutex::default(),
+        }
     }
 }
 
@@ -79,15 +81,13 @@ impl<K: Clone + Eq + Hash, V: Clone> RecentCopies<K, V> {
         if slots.len() >= CAPACITY {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1 || !is_old(slot));
         }
-        (slots.len() < CAPACITY)
-            .then(|| Arc::clone(slots.entry(key.clone()).or_default()))
+        (slots.len() < CAPACITY).then(|| Arc::clone(slots.entry(key.clone()).or_default()))
     }
 }
 
 fn is_old<V>(slot: &Slot<V>) -> bool {
-    slot.try_lock().is_ok_and(|copy| {
-        copy.as_ref().is_none_or(|(at, _)| at.elapsed() >= MAX_AGE)
-    })
+    slot.try_lock()
+        .is_ok_and(|copy| copy.as_ref().is_none_or(|(at, _)| at.elapsed() >= MAX_AGE))
 }
 
 #[cfg(test)]
@@ -137,8 +137,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_failure_is_shared_for_a_second_and_then_tried_again() {
         let copies: RecentCopies<(), u32> = RecentCopies::default();
-        assert_eq!(copies.get(&(), async { Err("away") }).await, Err(NoCopy::Error("away")));
-        assert_eq!(copies.get(&(), async { Ok::<_, &str>(1) }).await, Err(NoCopy::FailedLately));
+        assert_eq!(
+            copies.get(&(), async { Err("away") }).await,
+            Err(NoCopy::Error("away"))
+        );
+        assert_eq!(
+            copies.get(&(), async { Ok::<_, &str>(1) }).await,
+            Err(NoCopy::FailedLately)
+        );
         advance(MAX_AGE).await;
         assert_eq!(copies.get(&(), async { Ok::<_, &str>(1) }).await, Ok(1));
     }
@@ -162,7 +168,10 @@ mod tests {
         }
         assert_eq!(copies.slots.lock().unwrap().len(), CAPACITY);
         advance(MAX_AGE).await;
-        copies.get(&usize::MAX, async { Ok::<_, ()>(0) }).await.unwrap();
+        copies
+            .get(&usize::MAX, async { Ok::<_, ()>(0) })
+            .await
+            .unwrap();
         assert_eq!(copies.slots.lock().unwrap().len(), 1);
     }
 }

@@ -59,7 +59,11 @@ pub struct Store {
 impl Store {
     /// The store over a migrated database.
     pub fn new(pool: PgPool, usernames: Usernames, rules: Rules) -> Self {
-        Self { pool, usernames: Arc::new(usernames), rules }
+        Self {
+            pool,
+            usernames: Arc::new(usernames),
+            rules,
+        }
     }
 
     /// Whether the database answers.

@@ -78,7 +78,14 @@ mod tests {
     fn what_is_not_a_key_is_refused_without_a_look_up() {
         let uuid = uuid::Uuid::now_v7().to_string();
         let almost = "a".repeat(42);
-        for text in ["", "abc", &uuid, &almost, &format!("{almost}="), &format!("{almost}é")] {
+        for text in [
+            "",
+            "abc",
+            &uuid,
+            &almost,
+            &format!("{almost}="),
+            &format!("{almost}é"),
+        ] {
             assert_eq!(text.parse::<StreamKey>(), Err(NotAKey), "{text}");
         }
     }

@@ -51,7 +51,9 @@ impl Sweeper {
                 () = stop.cancelled() => return,
             }
             let listening = attention.listening(Instant::now());
-            let swept = self.sweep(listening, round.is_multiple_of(PRUNE_EVERY)).await;
+            let swept = self
+                .sweep(listening, round.is_multiple_of(PRUNE_EVERY))
+                .await;
             if let Err(error) = &swept {
                 attention.lost(Instant::now());
                 if !failing {
@@ -72,7 +74,10 @@ impl Sweeper {
             self.store.prune().await?;
         }
         let running = self.store.count_running().await?;
-        #[expect(clippy::cast_precision_loss, reason = "a gauge of a few thousand at most")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a gauge of a few thousand at most"
+        )]
         metrics::gauge!("stream_broadcasts_running").set(running as f64);
         Ok(())
     }
@@ -94,7 +99,10 @@ impl Sweeper {
 
     async fn finalize_at(&self, transcoder: &str, broadcast: &Unfinalized) -> Result<(), Error> {
         let (stream_id, broadcast_id) = (broadcast.stream_id, broadcast.request.broadcast_id);
-        let asked = self.transcoders.finalize(transcoder, stream_id, &broadcast.request).await;
+        let asked = self
+            .transcoders
+            .finalize(transcoder, stream_id, &broadcast.request)
+            .await;
         let outcome = if asked.is_ok() { "accepted" } else { "failed" };
         metrics::counter!("stream_finalize_total", "outcome" => outcome).increment(1);
         match asked {
@@ -121,7 +129,10 @@ struct Attention {
 
 impl Attention {
     const fn new(now: Instant) -> Self {
-        Self { since: now, last: now }
+        Self {
+            since: now,
+            last: now,
+        }
     }
 
     fn listening(&mut self, now: Instant) -> Duration {
@@ -148,7 +159,10 @@ mod tests {
         let start = Instant::now();
         let mut attention = Attention::new(start);
         for seconds in 1..60 {
-            assert_eq!(attention.listening(start + SECOND * seconds), SECOND * seconds);
+            assert_eq!(
+                attention.listening(start + SECOND * seconds),
+                SECOND * seconds
+            );
         }
     }
 

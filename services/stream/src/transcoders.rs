@@ -46,13 +46,19 @@ pub enum TranscoderError {
 impl Transcoders {
     /// Calls carry `api_key`.
     pub fn new(api_key: Secret) -> Self {
-        Self { api_key, first: Arc::default() }
+        Self {
+            api_key,
+            first: Arc::default(),
+        }
     }
 
     /// Tells a transcoder to send away the publisher of a stream. Failures are logged.
     pub async fn disconnect(&self, holder: &Holder, reason: DisconnectReason) {
         let path = format!("/internal/streams/{}/disconnect", holder.stream_id);
-        let request = DisconnectRequest { epoch: holder.epoch, reason };
+        let request = DisconnectRequest {
+            epoch: holder.epoch,
+            reason,
+        };
         match self.post(&holder.transcoder_url, &path, &request).await {
             Ok(()) => {}
             Err(TranscoderError::Call(error)) if error.status().is_some_and(|s| s == 404) => {
@@ -79,7 +85,12 @@ impl Transcoders {
         self.post(transcoder_url, &path, request).await
     }
 
-    async fn post<B>(&self, transcoder_url: &str, path: &str, body: &B) -> Result<(), TranscoderError>
+    async fn post<B>(
+        &self,
+        transcoder_url: &str,
+        path: &str,
+        body: &B,
+    ) -> Result<(), TranscoderError>
     where
         B: serde::Serialize + Sync,
     {
@@ -88,8 +99,11 @@ impl Transcoders {
             .first
             .get_or_init(|| InternalClient::new(url.clone(), self.api_key.clone(), DEADLINE));
         // What a 2xx answer says beside its status does not matter.
-        let _: serde::de::IgnoredAny =
-            first.at(url).post(path, body).await.map_err(TranscoderError::Call)?;
+        let _: serde::de::IgnoredAny = first
+            .at(url)
+            .post(path, body)
+            .await
+            .map_err(TranscoderError::Call)?;
         Ok(())
     }
 }

@@ -68,7 +68,11 @@ mod tests {
         let (id, session) = sessions.issue(stream);
         assert_eq!(sessions.check(stream, &session), Some(id));
         assert!(sessions.check(other, &session).is_none());
-        assert!(ViewerSessions::new("another").check(stream, &session).is_none());
+        assert!(
+            ViewerSessions::new("another")
+                .check(stream, &session)
+                .is_none()
+        );
     }
 
     #[test]
@@ -76,7 +80,13 @@ mod tests {
         let sessions = ViewerSessions::new("a secret that is long enough to be one");
         let stream = StreamId::new();
         let id = Uuid::now_v7();
-        for text in ["", ".", "x.y", &format!("{id}."), &format!("{id}.AAAAAAAAAAAAAAAAAAAAAA")] {
+        for text in [
+            "",
+            ".",
+            "x.y",
+            &format!("{id}."),
+            &format!("{id}.AAAAAAAAAAAAAAAAAAAAAA"),
+        ] {
             assert!(sessions.check(stream, text).is_none(), "{text}");
         }
     }

@@ -82,7 +82,9 @@ impl From<PastBroadcast> for BroadcastView {
             title: row.title,
             started_at: row.started_at,
             ended_at: row.ended_at,
-            duration_s: row.ended_at.map(|end| (end - row.started_at).as_seconds_f64()),
+            duration_s: row
+                .ended_at
+                .map(|end| (end - row.started_at).as_seconds_f64()),
             end_reason: row.end_reason,
             available_qualities: row.available_qualities,
         }
@@ -111,8 +113,16 @@ pub async fn list(
 ) -> Result<Json<Page<BroadcastView>>, ApiError> {
     check_owner(&state, &claims, id).await?;
     let limit = page.limit();
-    let before = page.cursor.as_deref().map(cursor::decode).transpose().map_err(Error::from)?;
-    let mut rows = state.store.list_broadcasts(id, before, i64::from(limit) + 1).await?;
+    let before = page
+        .cursor
+        .as_deref()
+        .map(cursor::decode)
+        .transpose()
+        .map_err(Error::from)?;
+    let mut rows = state
+        .store
+        .list_broadcasts(id, before, i64::from(limit) + 1)
+        .await?;
     let next_cursor = cut(&mut rows, limit, |row| cursor::encode(&row.epoch));
     let items = rows.into_iter().map(BroadcastView::from).collect();
     Ok(Json(Page { items, next_cursor }))
@@ -151,9 +161,15 @@ pub async fn health(
     let samples = state.store.list_health(id).await?;
     let items = samples
         .into_iter()
-        .map(|sample| HealthView { at: sample.at, data: sample.data.0 })
+        .map(|sample| HealthView {
+            at: sample.at,
+            data: sample.data.0,
+        })
         .collect();
-    Ok(Json(Page { items, next_cursor: None }))
+    Ok(Json(Page {
+        items,
+        next_cursor: None,
+    }))
 }
 
 /// A broadcast, also of a stream that is gone.
@@ -173,15 +189,15 @@ pub async fn info(
     _: Internal,
     Path(id): Path<BroadcastId>,
 ) -> Result<Json<BroadcastInfo>, ApiError> {
-    let info = state.store.find_broadcast(id).await?.ok_or(Error::NotFound)?;
+    let info = state
+        .store
+        .find_broadcast(id)
+        .await?
+        .ok_or(Error::NotFound)?;
     Ok(Json(info))
 }
 
-async fn check_owner(
-    state: &AppState,
-    claims: &AccessClaims,
-    id: StreamId,
-) -> Result<(), Error> {
+async fn check_owner(state: &AppState, claims: &AccessClaims, id: StreamId) -> Result<(), Error> {
     let row = state.store.find_stream(id).await?.ok_or(Error::NotFound)?;
     Ok(caller(claims).may_change(row.user_id, row.visibility)?)
 }

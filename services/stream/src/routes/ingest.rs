@@ -5,9 +5,7 @@ use marquee_common::{
     auth::Internal,
     contract::{
         Problem,
-        ingest::{
-            AuthorizeRequest, Authorized, DisconnectReason, RenewRequest, RenewResponse,
-        },
+        ingest::{AuthorizeRequest, Authorized, DisconnectReason, RenewRequest, RenewResponse},
     },
     error::ApiError,
     extract::Json,
@@ -46,7 +44,12 @@ pub async fn authorize(
 ) -> Result<Json<Authorized>, ApiError> {
     check_url(&request.transcoder_url)?;
     let admission = match request.stream_key.parse::<StreamKey>() {
-        Ok(key) => state.store.authorize(&key, request.protocol, &request.transcoder_url).await,
+        Ok(key) => {
+            state
+                .store
+                .authorize(&key, request.protocol, &request.transcoder_url)
+                .await
+        }
         Err(_) => Err(Error::NotFound),
     };
     let outcome = match &admission {
@@ -59,7 +62,10 @@ pub async fn authorize(
         Err(_) => "failed",
     };
     metrics::counter!("stream_admissions_total", "outcome" => outcome).increment(1);
-    let Admitted { authorized, replaced } = admission.inspect_err(|_| {
+    let Admitted {
+        authorized,
+        replaced,
+    } = admission.inspect_err(|_| {
         tracing::warn!(
             outcome,
             remote_addr = request.remote_addr,
@@ -81,7 +87,9 @@ pub async fn authorize(
         // The newcomer does not wait for the one it replaces.
         let transcoders = state.transcoders.clone();
         state.lifecycle.spawn_job("disconnect", async move {
-            transcoders.disconnect(&holder, DisconnectReason::Replaced).await;
+            transcoders
+                .disconnect(&holder, DisconnectReason::Replaced)
+                .await;
         });
     }
     Ok(Json(authorized))

@@ -49,10 +49,13 @@ impl PublicListQuery {
     /// The page that is meant: equal questions in other words share their copy.
     fn normalized(self) -> Result<PublicQuery, Error> {
         let text = |field: &str, text: Option<String>| match text {
-            Some(text) if text.chars().count() > Q_MAX || text.contains('\0') => {
-                Err(Error::field(field, "must have at most 100 characters, none of them NUL"))
-            }
-            text => Ok(text.map(|text| text.trim().to_lowercase()).filter(|text| !text.is_empty())),
+            Some(text) if text.chars().count() > Q_MAX || text.contains('\0') => Err(Error::field(
+                field,
+                "must have at most 100 characters, none of them NUL",
+            )),
+            text => Ok(text
+                .map(|text| text.trim().to_lowercase())
+                .filter(|text| !text.is_empty())),
         };
         Ok(PublicQuery {
             live: self.live,
@@ -68,7 +71,6 @@ impl PublicListQuery {
 /// At most a second old. Never a key.
 #[utoipa::path(
     get, path = "/api/streams/public", tag = "streams",
-    params(PublicListQuery),
     security(()),
     responses(
         (status = 200, description = "A page of streams", body = Page<PublicStream>),
@@ -90,16 +92,24 @@ pub async fn list(
             NoCopy::FailedLately => Error::ListAway,
         })?;
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        ),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*")),
+        (
+            header::ACCESS_CONTROL_ALLOW_ORIGIN,
+            HeaderValue::from_static("*"),
+        ),
     ];
     Ok((headers, page).into_response())
 }
 
 async fn read(state: &AppState, query: &PublicQuery) -> Result<Bytes, Error> {
     let mut rows = state.store.list_public(query).await?;
-    let next_cursor = cut(&mut rows, query.limit, |row| cursor::encode(&public_position(row)));
+    let next_cursor = cut(&mut rows, query.limit, |row| {
+        cursor::encode(&public_position(row))
+    });
     let ids: Vec<StreamId> = rows.iter().map(|row| row.id).collect();
     let counts = state.viewers.counts(&ids).await;
     let items: Vec<PublicStream> = rows
@@ -108,5 +118,7 @@ async fn read(state: &AppState, query: &PublicQuery) -> Result<Bytes, Error> {
         .map(|(row, viewers)| PublicStream::of(state, row, viewers))
         .collect();
     let page = Page { items, next_cursor };
-    serde_json::to_vec(&page).map(Bytes::from).map_err(Error::Serialize)
+    serde_json::to_vec(&page)
+        .map(Bytes::from)
+        .map_err(Error::Serialize)
 }

@@ -94,7 +94,6 @@ pub struct ListQuery {
 /// One's own streams with keys and URLs, newest first.
 #[utoipa::path(
     get, path = "/api/streams", tag = "streams",
-    params(ListQuery),
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "A page of streams", body = Page<StreamView>),
@@ -115,7 +114,11 @@ pub async fn list(
     let mut rows = match query.scope {
         Scope::Own => state.store.list_own(claims.sub, after, wanted).await?,
         Scope::All if claims.role == Role::Admin => state.store.list_all(after, wanted).await?,
-        Scope::All => return Err(ApiError::forbidden("Only an admin sees everybody's streams.")),
+        Scope::All => {
+            return Err(ApiError::forbidden(
+                "Only an admin sees everybody's streams.",
+            ));
+        }
     };
     let next_cursor = cut(&mut rows, limit, |row| cursor::encode(&row.id.0));
     let ids: Vec<StreamId> = rows.iter().map(|row| row.id).collect();
@@ -150,7 +153,11 @@ pub async fn get(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     if let Ok(key) = id.parse::<StreamKey>() {
-        let row = state.store.find_stream_by_key(&key).await?.ok_or(Error::NotFound)?;
+        let row = state
+            .store
+            .find_stream_by_key(&key)
+            .await?
+            .ok_or(Error::NotFound)?;
         if row.status == StreamStatus::Expired {
             return Err(Error::KeyExpired.into());
         }
@@ -226,7 +233,13 @@ pub async fn find(state: &AppState, id: StreamId) -> Result<(StreamRow, Option<u
 }
 
 async fn viewer_count(state: &AppState, id: StreamId) -> Option<u64> {
-    state.viewers.counts(&[id]).await.into_iter().next().flatten()
+    state
+        .viewers
+        .counts(&[id])
+        .await
+        .into_iter()
+        .next()
+        .flatten()
 }
 
 /// `?limit=`, brought into 1..=100.

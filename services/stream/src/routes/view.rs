@@ -141,7 +141,10 @@ impl OwnStream {
 
 /// Who asks, as the rules of ownership want it.
 pub fn caller(claims: &AccessClaims) -> Caller {
-    Caller { user: claims.sub, admin: claims.role == Role::Admin }
+    Caller {
+        user: claims.sub,
+        admin: claims.role == Role::Admin,
+    }
 }
 
 /// JSON that no cache may keep: it can hold a key.

@@ -58,5 +58,8 @@ pub async fn beat(
         .and_then(|text| sessions.check(id, &text).map(|session| (session, text)));
     let (session, session_id) = known.unwrap_or_else(|| sessions.issue(id));
     let viewer_count = state.viewers.beat(id, session).await?;
-    Ok(Json(HeartbeatAnswer { session_id, viewer_count }))
+    Ok(Json(HeartbeatAnswer {
+        session_id,
+        viewer_count,
+    }))
 }

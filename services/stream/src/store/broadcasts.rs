@@ -70,10 +70,15 @@ impl Store {
 
     /// A broadcast, also of a stream that is gone.
     pub async fn find_broadcast(&self, id: BroadcastId) -> Result<Option<BroadcastInfo>, Error> {
-        const SQL: &str =
-            concat!("SELECT ", broadcast_columns!(), " FROM broadcasts WHERE id = $1");
-        let row: Option<BroadcastRow> =
-            sqlx::query_as(SQL).bind(id.0).fetch_optional(&self.pool).await?;
+        const SQL: &str = concat!(
+            "SELECT ",
+            broadcast_columns!(),
+            " FROM broadcasts WHERE id = $1"
+        );
+        let row: Option<BroadcastRow> = sqlx::query_as(SQL)
+            .bind(id.0)
+            .fetch_optional(&self.pool)
+            .await?;
         Ok(row.map(|row| BroadcastInfo {
             available_qualities: row.rungs(),
             stream_id: row.stream_id,
@@ -92,10 +97,15 @@ pub(super) async fn lock_running(
     stream: StreamId,
 ) -> Result<Option<BroadcastRow>, Error> {
     const SQL: &str = concat!(
-        "SELECT ", broadcast_columns!(), " FROM broadcasts \
+        "SELECT ",
+        broadcast_columns!(),
+        " FROM broadcasts \
          WHERE stream_id = $1 AND ended_at IS NULL FOR UPDATE"
     );
-    Ok(sqlx::query_as(SQL).bind(stream.0).fetch_optional(tx).await?)
+    Ok(sqlx::query_as(SQL)
+        .bind(stream.0)
+        .fetch_optional(tx)
+        .await?)
 }
 
 /// Locks a broadcast's row. The stream's row, if there still is one, is locked before.
@@ -103,8 +113,11 @@ pub(super) async fn lock_broadcast(
     tx: &mut PgConnection,
     id: BroadcastId,
 ) -> Result<Option<BroadcastRow>, Error> {
-    const SQL: &str =
-        concat!("SELECT ", broadcast_columns!(), " FROM broadcasts WHERE id = $1 FOR UPDATE");
+    const SQL: &str = concat!(
+        "SELECT ",
+        broadcast_columns!(),
+        " FROM broadcasts WHERE id = $1 FOR UPDATE"
+    );
     Ok(sqlx::query_as(SQL).bind(id.0).fetch_optional(tx).await?)
 }
 
@@ -170,7 +183,11 @@ pub(super) async fn show_on_stream(
     .bind(stream.id.0)
     .bind(status.name())
     .bind(broadcast.started_at.filter(|_| on_air))
-    .bind(if on_air { broadcast.rungs() } else { Vec::new() })
+    .bind(if on_air {
+        broadcast.rungs()
+    } else {
+        Vec::new()
+    })
     .execute(tx)
     .await?;
     Ok(())

@@ -45,12 +45,16 @@ impl Store {
         let found = lock_broadcast(&mut tx, event.broadcast_id).await?;
         let Some(broadcast) = found.filter(|found| found.stream_id == stream_id) else {
             // As in a renewal: what nobody knows is over.
-            return Ok(EventReceipt { epoch: event.epoch, broadcast: BroadcastState::Ended });
+            return Ok(EventReceipt {
+                epoch: event.epoch,
+                broadcast: BroadcastState::Ended,
+            });
         };
         let newer = event.epoch == broadcast.epoch && seq > broadcast.applied_seq;
         let mut over = broadcast.ended_at.is_some();
         if newer && insert_event(&mut tx, stream_id, event, seq).await? {
-            self.apply(&mut tx, stream.as_ref(), &broadcast, event).await?;
+            self.apply(&mut tx, stream.as_ref(), &broadcast, event)
+                .await?;
             over |= matches!(event.kind, TranscoderEventKind::Ended(_));
             tx.commit().await?;
         } else {
@@ -63,7 +67,11 @@ impl Store {
         }
         Ok(EventReceipt {
             epoch: broadcast.epoch,
-            broadcast: if over { BroadcastState::Ended } else { BroadcastState::Running },
+            broadcast: if over {
+                BroadcastState::Ended
+            } else {
+                BroadcastState::Running
+            },
         })
     }
 
@@ -99,9 +107,7 @@ impl Store {
             TranscoderEventKind::Live(data) => {
                 go_live(tx, stream, broadcast, data, happened_at(event, broadcast)).await
             }
-            TranscoderEventKind::Interrupted(data) => {
-                interrupt(tx, stream, broadcast, data).await
-            }
+            TranscoderEventKind::Interrupted(data) => interrupt(tx, stream, broadcast, data).await,
             TranscoderEventKind::Ended(data) => match broadcast.phase {
                 Phase::Ended => mark_finalized(tx, broadcast).await,
                 Phase::Starting | Phase::Live | Phase::Interrupted => {
@@ -240,9 +246,11 @@ async fn write_phase(
 
 /// `ended` of a broadcast that is over: its holder has written ENDLIST.
 async fn mark_finalized(tx: &mut PgConnection, broadcast: &BroadcastRow) -> Result<(), Error> {
-    sqlx::query("UPDATE broadcasts SET finalized_at = now() WHERE id = $1 AND finalized_at IS NULL")
-        .bind(broadcast.id.0)
-        .execute(tx)
-        .await?;
+    sqlx::query(
+        "UPDATE broadcasts SET finalized_at = now() WHERE id = $1 AND finalized_at IS NULL",
+    )
+    .bind(broadcast.id.0)
+    .execute(tx)
+    .await?;
     Ok(())
 }

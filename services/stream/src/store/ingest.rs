@@ -65,18 +65,26 @@ impl Store {
         transcoder_url: &str,
     ) -> Result<Admitted, Error> {
         let mut tx = self.pool.begin().await?;
-        let stream = lock_stream_by_key(&mut tx, key).await?.ok_or(Error::NotFound)?;
+        let stream = lock_stream_by_key(&mut tx, key)
+            .await?
+            .ok_or(Error::NotFound)?;
         let running = lock_running(&mut tx, stream.id).await?;
         let verdict = knock(&stream, running.as_ref()).verdict();
         let admitted = match (verdict, running) {
             (Verdict::Refuse(refusal), _) => {
-                if let Refusal::Contended { begins: Some(until), .. } = refusal {
+                if let Refusal::Contended {
+                    begins: Some(until),
+                    ..
+                } = refusal
+                {
                     mark_contended(&mut tx, stream.id, until).await?;
                     tx.commit().await?;
                 }
                 return Err(refusal.into());
             }
-            (Verdict::Return, Some(held)) => resume(&mut tx, &held, protocol, transcoder_url).await?,
+            (Verdict::Return, Some(held)) => {
+                resume(&mut tx, &held, protocol, transcoder_url).await?
+            }
             (Verdict::TakeOver { takeovers }, Some(held)) => {
                 sqlx::query("UPDATE streams SET takeovers = $2 WHERE id = $1")
                     .bind(stream.id.0)
@@ -98,7 +106,10 @@ impl Store {
         let asked = &request.broadcasts;
         let ids: Vec<Uuid> = asked.iter().map(|held| held.broadcast_id.0).collect();
         let column = |name, of: fn(&RenewBroadcast) -> u64| {
-            asked.iter().map(|held| int8(name, of(held))).collect::<Result<Vec<i64>, Error>>()
+            asked
+                .iter()
+                .map(|held| int8(name, of(held)))
+                .collect::<Result<Vec<i64>, Error>>()
         };
         let epochs = column("epoch", |held| held.epoch)?;
         let next_msns = column("next_msn", |held| held.next_msn)?;
@@ -232,7 +243,10 @@ async fn resume(
         .fetch_one(tx)
         .await?;
     let replaced = (held.transcoder_url != transcoder_url).then(|| Holder::of(held));
-    Ok(Admitted { authorized: authorized(broadcast, true), replaced })
+    Ok(Admitted {
+        authorized: authorized(broadcast, true),
+        replaced,
+    })
 }
 
 /// Begins a broadcast. Numbers go on rising over all broadcasts of a stream, for its playlists
@@ -273,18 +287,23 @@ async fn start(
         .bind(int8("discontinuity_seq", numbers.discontinuity_seq)?)
         .fetch_one(tx)
         .await?;
-    Ok(Admitted { authorized: authorized(broadcast, false), replaced: None })
+    Ok(Admitted {
+        authorized: authorized(broadcast, false),
+        replaced: None,
+    })
 }
 
-async fn find_last(
-    tx: &mut PgConnection,
-    stream: StreamId,
-) -> Result<Option<BroadcastRow>, Error> {
+async fn find_last(tx: &mut PgConnection, stream: StreamId) -> Result<Option<BroadcastRow>, Error> {
     const SQL: &str = concat!(
-        "SELECT ", broadcast_columns!(), " FROM broadcasts WHERE stream_id = $1 \
+        "SELECT ",
+        broadcast_columns!(),
+        " FROM broadcasts WHERE stream_id = $1 \
          ORDER BY epoch DESC LIMIT 1"
     );
-    Ok(sqlx::query_as(SQL).bind(stream.0).fetch_optional(tx).await?)
+    Ok(sqlx::query_as(SQL)
+        .bind(stream.0)
+        .fetch_optional(tx)
+        .await?)
 }
 
 /// What a new broadcast counts from.
@@ -297,7 +316,11 @@ struct Numbers {
 impl Numbers {
     fn after(last: Option<&BroadcastRow>) -> Self {
         match last {
-            None => Self { epoch: 1, next_msn: 1, discontinuity_seq: 0 },
+            None => Self {
+                epoch: 1,
+                next_msn: 1,
+                discontinuity_seq: 0,
+            },
             Some(last) => Self {
                 epoch: last.epoch + 1,
                 next_msn: last.next_msn.saturating_add(MSN_GAP),

@@ -26,19 +26,29 @@ pub struct PublicQuery {
 }
 
 const FIND_BY_ID: PageQuery = page_first!(
-    concat!("SELECT ", stream_columns!(), " FROM streams s WHERE s.id = $1"),
+    concat!(
+        "SELECT ",
+        stream_columns!(),
+        " FROM streams s WHERE s.id = $1"
+    ),
     "id"
 );
 
 const FIND_BY_KEY: PageQuery = page_first!(
-    concat!("SELECT ", stream_columns!(), " FROM streams s WHERE s.stream_key = $1"),
+    concat!(
+        "SELECT ",
+        stream_columns!(),
+        " FROM streams s WHERE s.stream_key = $1"
+    ),
     "id"
 );
 
 /// One more row than asked for tells whether there is a next page.
 const LIST_OWN: PageQuery = page_first!(
     concat!(
-        "SELECT ", stream_columns!(), " FROM streams s \
+        "SELECT ",
+        stream_columns!(),
+        " FROM streams s \
          WHERE s.user_id = $1 AND ($2::uuid IS NULL OR s.id < $2) ORDER BY s.id DESC LIMIT $3"
     ),
     "id DESC"
@@ -46,7 +56,9 @@ const LIST_OWN: PageQuery = page_first!(
 
 const LIST_ALL: PageQuery = page_first!(
     concat!(
-        "SELECT ", stream_columns!(), " FROM streams s \
+        "SELECT ",
+        stream_columns!(),
+        " FROM streams s \
          WHERE ($1::uuid IS NULL OR s.id < $1) ORDER BY s.id DESC LIMIT $2"
     ),
     "id DESC"
@@ -54,7 +66,9 @@ const LIST_ALL: PageQuery = page_first!(
 
 const LIST_PUBLIC: PageQuery = page_first!(
     concat!(
-        "SELECT ", stream_columns!(), ", \
+        "SELECT ",
+        stream_columns!(),
+        ", \
              (s.status IN ('live', 'reconnecting')) AS running, \
              COALESCE(s.started_at, s.created_at) AS listed_at \
          FROM streams s \
@@ -79,7 +93,9 @@ impl Store {
     pub async fn find_stream(&self, id: StreamId) -> Result<Option<StreamRow>, Error> {
         let rows = self
             .usernames
-            .fetch(&self.pool, &FIND_BY_ID, |sql| sqlx::query_as(sql).bind(id.0))
+            .fetch(&self.pool, &FIND_BY_ID, |sql| {
+                sqlx::query_as(sql).bind(id.0)
+            })
             .await?;
         Ok(rows.into_iter().next())
     }
@@ -89,7 +105,9 @@ impl Store {
         let key = key.expose();
         let rows = self
             .usernames
-            .fetch(&self.pool, &FIND_BY_KEY, |sql| sqlx::query_as(sql).bind(key.to_owned()))
+            .fetch(&self.pool, &FIND_BY_KEY, |sql| {
+                sqlx::query_as(sql).bind(key.to_owned())
+            })
             .await?;
         Ok(rows.into_iter().next())
     }

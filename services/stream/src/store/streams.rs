@@ -108,8 +108,13 @@ impl Store {
     ) -> Result<Option<Published>, Error> {
         let mut tx = self.pool.begin().await?;
         let stream = lock_for(&mut tx, id, caller).await?;
-        let ended = self.end_running(&mut tx, &stream, DisconnectReason::Deleted).await?;
-        sqlx::query("DELETE FROM streams WHERE id = $1").bind(id.0).execute(&mut *tx).await?;
+        let ended = self
+            .end_running(&mut tx, &stream, DisconnectReason::Deleted)
+            .await?;
+        sqlx::query("DELETE FROM streams WHERE id = $1")
+            .bind(id.0)
+            .execute(&mut *tx)
+            .await?;
         tx.commit().await?;
         Ok(ended)
     }
@@ -128,7 +133,9 @@ impl Store {
         if let Some(retry_after) = self.cooldown_left(&stream) {
             return Err(Error::KeyCooldown { retry_after });
         }
-        let ended = self.end_running(&mut tx, &stream, DisconnectReason::KeyRotated).await?;
+        let ended = self
+            .end_running(&mut tx, &stream, DisconnectReason::KeyRotated)
+            .await?;
         self.check_room_beside(&mut tx, owner, Some(id)).await?;
         sqlx::query(
             "UPDATE streams SET stream_key = $2, status = 'active', key_rotated_at = $3, \
@@ -202,12 +209,18 @@ impl Store {
             DisconnectReason::Replaced => "replaced",
         };
         end_broadcast(tx, Some(stream), &running, name, stream.now).await?;
-        Ok(Some(Published { holder: Holder::of(&running), reason }))
+        Ok(Some(Published {
+            holder: Holder::of(&running),
+            reason,
+        }))
     }
 
     fn cooldown_left(&self, stream: &LockedStream) -> Option<Duration> {
         let since = Duration::try_from(stream.now - stream.key_rotated_at?).unwrap_or_default();
-        self.rules.key_cooldown.checked_sub(since).filter(|left| !left.is_zero())
+        self.rules
+            .key_cooldown
+            .checked_sub(since)
+            .filter(|left| !left.is_zero())
     }
 
     async fn check_room(&self, tx: &mut PgConnection, owner: UserId) -> Result<(), Error> {
@@ -239,7 +252,9 @@ impl Store {
         .await?;
         match active.first() {
             Some(newest) if active.len() >= self.rules.max_active_streams as usize => {
-                Err(Error::ActiveStreamExists { stream_id: StreamId(*newest) })
+                Err(Error::ActiveStreamExists {
+                    stream_id: StreamId(*newest),
+                })
             }
             _ => Ok(()),
         }
@@ -277,8 +292,11 @@ pub(super) async fn lock_stream(
     tx: &mut PgConnection,
     id: StreamId,
 ) -> Result<Option<LockedStream>, Error> {
-    const SQL: &str =
-        concat!("SELECT ", locked_columns!(), " FROM streams WHERE id = $1 FOR UPDATE");
+    const SQL: &str = concat!(
+        "SELECT ",
+        locked_columns!(),
+        " FROM streams WHERE id = $1 FOR UPDATE"
+    );
     Ok(sqlx::query_as(SQL).bind(id.0).fetch_optional(tx).await?)
 }
 
@@ -287,9 +305,15 @@ pub(super) async fn lock_stream_by_key(
     tx: &mut PgConnection,
     key: &StreamKey,
 ) -> Result<Option<LockedStream>, Error> {
-    const SQL: &str =
-        concat!("SELECT ", locked_columns!(), " FROM streams WHERE stream_key = $1 FOR UPDATE");
-    Ok(sqlx::query_as(SQL).bind(key.expose()).fetch_optional(tx).await?)
+    const SQL: &str = concat!(
+        "SELECT ",
+        locked_columns!(),
+        " FROM streams WHERE stream_key = $1 FOR UPDATE"
+    );
+    Ok(sqlx::query_as(SQL)
+        .bind(key.expose())
+        .fetch_optional(tx)
+        .await?)
 }
 
 /// Locks a stream's row unless somebody holds it just now: for the sweeper, which comes again.
@@ -297,8 +321,11 @@ pub(super) async fn lock_stream_if_free(
     tx: &mut PgConnection,
     id: StreamId,
 ) -> Result<Option<LockedStream>, Error> {
-    const SQL: &str =
-        concat!("SELECT ", locked_columns!(), " FROM streams WHERE id = $1 FOR UPDATE SKIP LOCKED");
+    const SQL: &str = concat!(
+        "SELECT ",
+        locked_columns!(),
+        " FROM streams WHERE id = $1 FOR UPDATE SKIP LOCKED"
+    );
     Ok(sqlx::query_as(SQL).bind(id.0).fetch_optional(tx).await?)
 }
 

@@ -11,8 +11,7 @@ use std::{
 
 use marquee_common::error_chain;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres,
-    postgres::PgArguments,
+    AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, postgres::PgArguments,
     query::QueryAs,
 };
 use tokio::time::timeout;
@@ -52,11 +51,14 @@ macro_rules! page_first {
     ($page:expr, $order:literal) => {
         $crate::store::usernames::PageQuery {
             with_names: concat!(
-                "WITH page AS MATERIALIZED (", $page, ") \
+                "WITH page AS MATERIALIZED (",
+                $page,
+                ") \
                  SELECT page.*, u.username FROM page \
                  LEFT JOIN users_foreign u \
                  ON u.id = ANY(ARRAY(SELECT user_id FROM page)) AND u.id = page.user_id \
-                 ORDER BY ", $order
+                 ORDER BY ",
+                $order
             ),
             without: concat!("SELECT page.* FROM (", $page, ") page ORDER BY ", $order),
         }
@@ -76,14 +78,21 @@ type Bound = QueryAs<'static, Postgres, StreamRow, PgArguments>;
 impl Usernames {
     /// No `auth_db` is configured: every name is `None`.
     pub const fn none() -> Self {
-        Self { configured: false, away_until: Mutex::new(None) }
+        Self {
+            configured: false,
+            away_until: Mutex::new(None),
+        }
     }
 
     /// Sets up the foreign server, the mapping and the table, and drops those of another
     /// address. It does not connect: `auth_db` may be away.
     pub async fn set_up(pool: &PgPool, auth: &AuthDatabase) -> Result<Self, sqlx::Error> {
         // A connection of its own that logs no statements: one of them holds the password.
-        let options = pool.connect_options().as_ref().clone().disable_statement_logging();
+        let options = pool
+            .connect_options()
+            .as_ref()
+            .clone()
+            .disable_statement_logging();
         let mut connection = sqlx::postgres::PgConnection::connect_with(&options).await?;
         let mut tx = connection.begin().await?;
         sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('marquee:auth_fdw', 0))")
@@ -99,11 +108,16 @@ impl Usernames {
             .fetch_one(&mut *tx)
             .await?;
         for statement in statements {
-            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+            sqlx::raw_sql(AssertSqlSafe(statement))
+                .execute(&mut *tx)
+                .await?;
         }
         tx.commit().await?;
         connection.close().await?;
-        Ok(Self { configured: true, away_until: Mutex::new(None) })
+        Ok(Self {
+            configured: true,
+            away_until: Mutex::new(None),
+        })
     }
 
     /// A page of streams, with names if they can be had.
@@ -131,13 +145,22 @@ impl Usernames {
     }
 
     fn present(&self) -> bool {
-        let away_until = self.away_until.lock().unwrap_or_else(|lock| lock.into_inner());
+        let away_until = self
+            .away_until
+            .lock()
+            .unwrap_or_else(|lock| lock.into_inner());
         self.configured && away_until.is_none_or(|until| until <= Instant::now())
     }
 
     fn went_away(&self, error: &str) {
-        tracing::warn!(error, "usernames cannot be read from auth_db; lists go without for 5 s");
-        let mut away_until = self.away_until.lock().unwrap_or_else(|lock| lock.into_inner());
+        tracing::warn!(
+            error,
+            "usernames cannot be read from auth_db; lists go without for 5 s"
+        );
+        let mut away_until = self
+            .away_until
+            .lock()
+            .unwrap_or_else(|lock| lock.into_inner());
         *away_until = Some(Instant::now() + PAUSE);
     }
 }

@@ -1,1 +1,23 @@
-//! Integration tests.
+//! The stream service against real Postgres, Redis and Kafka, in one binary.
+//!
+//! Time is moved by shifting rows, since the database's clock is the only one the service reads.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed unwrap is a failed test"
+)]
+
+mod broadcasts;
+mod events;
+mod ingest;
+mod kafka;
+mod keys;
+mod leaks;
+mod openapi;
+mod public;
+mod streams;
+mod sweeper;
+mod transcoder;
+mod usernames;
+mod viewers;
+mod world;

@@ -1,0 +1,119 @@
+//! A key never leaves the service but to its owner and to ingest: the real process, its whole log.
+
+use std::time::Duration;
+
+use marquee_testkit::{database, eventually, free_port, spawn_process};
+use reqwest::Method;
+use serde_json::json;
+use sqlx::PgPool;
+
+use crate::world::{World, answer, arguments, bootstrap, ended, interrupted, live};
+
+#[tokio::test]
+async fn no_key_is_ever_logged() {
+    let (streams, auth) = tokio::join!(database("streams"), database("auth"));
+    let db = PgPool::connect(&streams.url).await.unwrap();
+    let auth_db = PgPool::connect(&auth.url).await.unwrap();
+    bootstrap(&db, &streams.name, &auth_db).await;
+    let port = free_port().to_string();
+    let mut argv = arguments(&streams, &auth, &[]);
+    env!("CARGO_BIN_EXE_stream").clone_into(&mut argv[0]);
+    let at = argv
+        .iter()
+        .position(|argument| argument == "--port")
+        .unwrap();
+    argv[at + 1].clone_from(&port);
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let directory = std::env::temp_dir().join(format!("marquee-{}", streams.name));
+    std::fs::create_dir_all(&directory).unwrap();
+    let log = directory.join("stream.log");
+    let process = spawn_process(&argv, &[("RUST_LOG", "trace")], &log);
+
+    // Everything that knows keys is done to this process, by the helpers of a world of its own.
+    let mut world = World::start().await;
+    world.url = format!("http://127.0.0.1:{port}");
+    eventually("the process serves", Duration::from_secs(30), async || {
+        let ready = world.http.get(format!("{}/ready", world.url)).send().await;
+        ready
+            .is_ok_and(|answer| answer.status() == 200)
+            .then_some(())
+    })
+    .await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let mut keys = vec![stream.key.clone()];
+    world
+        .get(&format!("/api/streams/{}", stream.key), None)
+        .await
+        .expect(200);
+    world.get("/api/streams", Some(&ada)).await.expect(200);
+    world
+        .get(&format!("/api/streams/{}", stream.id), Some(&ada))
+        .await
+        .expect(200);
+    world.get("/api/streams/public", None).await.expect(200);
+    let held = world.on_air(&stream, "http://t1.invalid:8086").await;
+    world.event(&held, 2, interrupted()).await;
+    let back = world.admit(&stream.key, "http://t2.invalid:8086").await;
+    world.event(&back, 1, live()).await;
+    world.event(&back, 2, ended()).await;
+    let rotate = format!("/api/streams/{}/rotate-key", stream.id);
+    let rotated = world.post(&rotate, &ada).await.expect(200);
+    keys.push(rotated["stream_key"].as_str().unwrap().to_owned());
+    // Refusals know keys too.
+    world
+        .authorize(&stream.key, "http://t1.invalid:8086")
+        .await
+        .problem(404, "not_found");
+    world
+        .authorize(&stream.key, "nonsense")
+        .await
+        .problem(422, "validation_failed");
+    world
+        .get(&format!("/api/streams/{}", stream.key), None)
+        .await
+        .problem(404, "not_found");
+    for (method, path) in [
+        (Method::PATCH, format!("/api/streams/{}", keys[1])),
+        (Method::POST, format!("/api/streams/{}/stop", keys[1])),
+        (Method::GET, format!("/api/streams/public?q={}", keys[1])),
+        (
+            Method::GET,
+            format!("/nowhere/{}?stream_key={}", keys[1], keys[0]),
+        ),
+        (Method::PUT, format!("/api/streams/{}", keys[1])),
+    ] {
+        world.call(method, &path, Some(&ada), Some(json!({}))).await;
+    }
+    let broken = format!(
+        "{{\"stream_key\": \"{}\", \"protocol\": \"pigeon\"}}",
+        keys[1]
+    );
+    let request = world
+        .http
+        .post(format!("{}/internal/ingest/authorize", world.url))
+        .header("x-internal-api-key", crate::world::INTERNAL_API_KEY)
+        .header("content-type", "application/json")
+        .body(broken);
+    answer(request).await.problem(422, "validation_failed");
+
+    let payloads: Vec<String> = sqlx::query_scalar("SELECT payload::text FROM outbox")
+        .fetch_all(&db)
+        .await
+        .unwrap();
+    assert_eq!(payloads.len(), 2);
+    let text = eventually("the log is written", Duration::from_secs(10), async || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        (text.contains("publisher admitted") && text.matches("publisher refused").count() >= 1)
+            .then_some(text)
+    })
+    .await;
+    drop(process);
+    assert!(text.contains("/api/streams/***"), "the access log is on");
+    for key in &keys {
+        for line in text.lines().chain(payloads.iter().map(String::as_str)) {
+            assert!(!line.contains(key.as_str()), "{line}");
+        }
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}

@@ -1,0 +1,503 @@
+//! The service in this process on a port of its own, with databases of its own, and what tests do
+//! to it.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use clap::Parser;
+use marquee_common::{
+    auth::AuthContext,
+    config::LogConfig,
+    contract::{
+        AccessClaims, EventId, Role, SessionId, StreamId, UserId,
+        ingest::{Authorized, EventReceipt, RenewResponse, RenewedBroadcast},
+    },
+    server::Lifecycle,
+    telemetry,
+};
+use marquee_stream::{
+    app::{App, AppState},
+    config::Config,
+    sweeper::Sweeper,
+};
+use marquee_testkit::{TestDatabase, database, infra};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgPool};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+pub const INTERNAL_API_KEY: &str = "an internal key that is long enough for tests";
+pub const JWT_SECRET_KEY: &str = "a signing key that is long enough for tests";
+/// An instance that has listened long enough to call silence silence.
+pub const LONG: Duration = Duration::from_secs(3600);
+
+const SERVICE_ROLE: &str = "marquee_test_stream";
+const READER_ROLE: &str = "marquee_test_reader";
+const ROLE_PASSWORD: &str = "roles-of-tests";
+
+pub struct World {
+    pub url: String,
+    pub http: reqwest::Client,
+    pub state: AppState,
+    pub config: Config,
+    /// `streams_db`, as superuser.
+    pub db: PgPool,
+    /// `auth_db`, as superuser.
+    pub auth_db: PgPool,
+    auth: AuthContext,
+    lifecycle: Lifecycle,
+    _streams: TestDatabase,
+    _auth: TestDatabase,
+}
+
+/// A user with a token.
+#[derive(Clone)]
+pub struct Someone {
+    pub id: UserId,
+    pub token: String,
+}
+
+/// A stream as its owner has it.
+#[derive(Clone)]
+pub struct Stream {
+    pub id: StreamId,
+    pub key: String,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: reqwest::header::HeaderMap,
+    pub text: String,
+    pub body: Value,
+}
+
+impl Answer {
+    /// Checks the status and gives the body.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self.body
+    }
+
+    /// Checks that it is a problem of that status and code.
+    #[track_caller]
+    pub fn problem(self, status: u16, code: &str) -> Value {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.body["code"], code, "{}", self.text);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        self.body
+    }
+}
+
+impl World {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With arguments of the service beside the usual ones.
+    pub async fn with(extra: &[&str]) -> Self {
+        Self::configured(extra, |_| ()).await
+    }
+
+    /// With a configuration that no arguments make.
+    pub async fn configured(extra: &[&str], change: impl FnOnce(&mut Config)) -> Self {
+        let (streams, auth) = tokio::join!(database("streams"), database("auth"));
+        let db = PgPool::connect(&streams.url).await.unwrap();
+        let auth_db = PgPool::connect(&auth.url).await.unwrap();
+        bootstrap(&db, &streams.name, &auth_db).await;
+        let arguments = arguments(&streams, &auth, extra);
+        let mut config = Config::parse_from(&arguments);
+        change(&mut config);
+        let telemetry = telemetry::init(
+            "stream",
+            &LogConfig {
+                rust_log: "warn".to_owned(),
+                ..LogConfig::default()
+            },
+        );
+        let app = App::build(config.clone(), telemetry).await.unwrap();
+        let state = app.state().clone();
+        let bound = app.bind().await.unwrap();
+        let url = format!("http://{}", bound.local_addr());
+        tokio::spawn(bound.run());
+        Self {
+            url,
+            http: reqwest::Client::new(),
+            lifecycle: state.lifecycle.clone(),
+            auth: state.auth.clone(),
+            state,
+            config,
+            db,
+            auth_db,
+            _streams: streams,
+            _auth: auth,
+        }
+    }
+
+    pub fn sweeper(&self) -> Sweeper {
+        Sweeper::new(self.state.store.clone(), self.state.transcoders.clone())
+    }
+
+    pub async fn sweep(&self) {
+        self.sweeper().sweep(LONG, false).await.unwrap();
+    }
+
+    // --- people
+
+    /// A user who is also known to `auth_db`.
+    pub async fn user(&self, name: &str) -> Someone {
+        let someone = self.claimant(name, Role::User);
+        sqlx::query("INSERT INTO users (id, username) VALUES ($1, $2)")
+            .bind(someone.id.0)
+            .bind(name)
+            .execute(&self.auth_db)
+            .await
+            .unwrap();
+        someone
+    }
+
+    pub fn admin(&self) -> Someone {
+        self.claimant("root", Role::Admin)
+    }
+
+    fn claimant(&self, name: &str, role: Role) -> Someone {
+        let id = UserId::new();
+        let now = OffsetDateTime::now_utc().unix_timestamp();
+        let token = self.auth.issue(&AccessClaims {
+            sub: id,
+            username: name.to_owned(),
+            role,
+            sid: SessionId::new(),
+            aud: AccessClaims::AUDIENCE.to_owned(),
+            iat: now,
+            exp: now + 900,
+            jti: SessionId::new().to_string(),
+        });
+        Someone { id, token }
+    }
+
+    // --- calls
+
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        by: Option<&Someone>,
+        body: Option<Value>,
+    ) -> Answer {
+        let mut request = self.http.request(method, format!("{}{path}", self.url));
+        if let Some(someone) = by {
+            request = request.bearer_auth(&someone.token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        answer(request).await
+    }
+
+    pub async fn get(&self, path: &str, by: Option<&Someone>) -> Answer {
+        self.call(Method::GET, path, by, None).await
+    }
+
+    pub async fn post(&self, path: &str, by: &Someone) -> Answer {
+        self.call(Method::POST, path, Some(by), None).await
+    }
+
+    pub async fn internal(&self, path: &str, body: &Value) -> Answer {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .header("x-internal-api-key", INTERNAL_API_KEY)
+            .json(body);
+        answer(request).await
+    }
+
+    pub async fn internal_get(&self, path: &str) -> Answer {
+        let request = self
+            .http
+            .get(format!("{}{path}", self.url))
+            .header("x-internal-api-key", INTERNAL_API_KEY);
+        answer(request).await
+    }
+
+    /// Moves time: a statement over `streams_db` whose `$1` is an id.
+    pub async fn sql(&self, sql: &str, id: impl Into<uuid::Uuid>) {
+        let done = sqlx::query(AssertSqlSafe(sql.to_owned()))
+            .bind(id.into())
+            .execute(&self.db)
+            .await
+            .unwrap();
+        assert!(done.rows_affected() > 0, "nothing changed by {sql}");
+    }
+
+    pub async fn scalar<T>(&self, sql: &'static str, id: impl Into<uuid::Uuid>) -> T
+    where
+        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
+    {
+        sqlx::query_scalar(sql)
+            .bind(id.into())
+            .fetch_one(&self.db)
+            .await
+            .unwrap()
+    }
+
+    // --- streams
+
+    pub async fn stream_of(&self, owner: &Someone) -> Stream {
+        let body = self
+            .post("/api/streams/generate-key", owner)
+            .await
+            .expect(201);
+        stream_in(&body["stream"])
+    }
+
+    pub async fn create(&self, owner: &Someone, metadata: Value) -> Stream {
+        let made = self
+            .call(Method::POST, "/api/streams", Some(owner), Some(metadata))
+            .await;
+        stream_in(&made.expect(201)["stream"])
+    }
+
+    pub async fn show(&self, id: StreamId) -> Value {
+        self.get(&format!("/api/streams/{id}"), None)
+            .await
+            .expect(200)
+    }
+
+    pub async fn status(&self, id: StreamId) -> String {
+        self.show(id).await["status"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn expire(&self, id: StreamId) {
+        self.sql(
+            "UPDATE streams SET expires_at = now() - interval '1 second' WHERE id = $1",
+            id,
+        )
+        .await;
+    }
+
+    // --- ingest
+
+    pub async fn authorize(&self, key: &str, transcoder_url: &str) -> Answer {
+        self.internal(
+            "/internal/ingest/authorize",
+            &json!({
+                "stream_key": key,
+                "protocol": "srt",
+                "remote_addr": "203.0.113.7:4711",
+                "transcoder_url": transcoder_url,
+            }),
+        )
+        .await
+    }
+
+    pub async fn admit(&self, key: &str, transcoder_url: &str) -> Authorized {
+        let admitted = self.authorize(key, transcoder_url).await.expect(200);
+        serde_json::from_value(admitted).unwrap()
+    }
+
+    pub async fn renew(
+        &self,
+        transcoder_url: &str,
+        held: &[(&Authorized, u64, u64)],
+    ) -> Vec<RenewedBroadcast> {
+        let broadcasts: Vec<Value> = held
+            .iter()
+            .map(|(held, next_msn, discontinuity_seq)| {
+                json!({
+                    "broadcast_id": held.broadcast_id,
+                    "epoch": held.epoch,
+                    "next_msn": next_msn,
+                    "discontinuity_seq": discontinuity_seq,
+                })
+            })
+            .collect();
+        let body = json!({"transcoder_url": transcoder_url, "broadcasts": broadcasts});
+        let renewed = self
+            .internal("/internal/ingest/renew", &body)
+            .await
+            .expect(200);
+        serde_json::from_value::<RenewResponse>(renewed)
+            .unwrap()
+            .broadcasts
+    }
+
+    pub async fn tell(&self, stream: StreamId, event: &Value) -> EventReceipt {
+        let path = format!("/internal/streams/{stream}/events");
+        serde_json::from_value(self.internal(&path, event).await.expect(200)).unwrap()
+    }
+
+    /// Sends an event of a broadcast's holder.
+    pub async fn event(&self, held: &Authorized, seq: u64, kind: Value) -> EventReceipt {
+        self.tell(held.stream_id, &event(held, seq, kind)).await
+    }
+
+    /// Admits a publisher and reports it live.
+    pub async fn on_air(&self, stream: &Stream, transcoder_url: &str) -> Authorized {
+        let held = self.admit(&stream.key, transcoder_url).await;
+        self.event(&held, 1, live()).await;
+        held
+    }
+
+    /// What was announced of a stream, oldest first.
+    pub async fn announced(&self, stream: StreamId) -> Vec<Value> {
+        sqlx::query_scalar("SELECT payload FROM outbox WHERE key = $1 ORDER BY id")
+            .bind(stream.to_string())
+            .fetch_all(&self.db)
+            .await
+            .unwrap()
+    }
+
+    pub async fn announced_types(&self, stream: StreamId) -> Vec<String> {
+        let events = self.announced(stream).await;
+        events
+            .iter()
+            .map(|event| event["type"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.lifecycle.shutdown();
+    }
+}
+
+pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request
+        .timeout(Duration::from_secs(20))
+        .send()
+        .await
+        .unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let text = response.text().await.unwrap();
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Answer {
+        status,
+        headers,
+        text,
+        body,
+    }
+}
+
+pub fn stream_in(body: &Value) -> Stream {
+    Stream {
+        id: body["id"].as_str().unwrap().parse().unwrap(),
+        key: body["stream_key"].as_str().unwrap().to_owned(),
+    }
+}
+
+/// An event with an id of its own.
+pub fn event(held: &Authorized, seq: u64, kind: Value) -> Value {
+    let mut event = json!({
+        "event_id": EventId::new(),
+        "broadcast_id": held.broadcast_id,
+        "epoch": held.epoch,
+        "seq": seq,
+        "at": OffsetDateTime::now_utc().format(&Rfc3339).unwrap(),
+    });
+    event
+        .as_object_mut()
+        .unwrap()
+        .append(&mut kind.as_object().unwrap().clone());
+    event
+}
+
+pub fn live() -> Value {
+    live_with(&["720p", "480p", "360p"])
+}
+
+pub fn live_with(qualities: &[&str]) -> Value {
+    json!({"type": "live", "data": {
+        "available_qualities": qualities, "audio": true,
+        "width": 1280, "height": 720, "fps": 30.0, "codec": "h264",
+    }})
+}
+
+pub fn interrupted() -> Value {
+    json!({"type": "interrupted", "data": {"reason": "publisher_left"}})
+}
+
+pub fn ended() -> Value {
+    json!({"type": "ended", "data": {"reason": "grace_over"}})
+}
+
+pub fn health(bitrate_bps: u64) -> Value {
+    json!({"type": "health", "data": {
+        "bitrate_bps": bitrate_bps, "fps": 30.0, "rtt_ms": 12.5, "packets_lost": 1,
+        "packets_dropped": 0, "encode_speed": 1.0, "storage_behind_s": 0.4,
+        "keyframe_interval_ms": 2000,
+    }})
+}
+
+/// Arguments of the service for these databases.
+pub fn arguments(streams: &TestDatabase, auth: &TestDatabase, extra: &[&str]) -> Vec<String> {
+    let infra = infra();
+    let redis = infra.redis_url.trim_start_matches("redis://").to_owned();
+    let (redis_host, redis_port) = redis.split_once(':').unwrap();
+    let server = server_of(&infra.postgres_url);
+    let (pg_host, pg_port) = server.split_once(':').unwrap();
+    let pairs = [
+        ("--port", "0"),
+        ("--bind-addr", "127.0.0.1"),
+        ("--jwt-secret-key", JWT_SECRET_KEY),
+        ("--internal-api-key", INTERNAL_API_KEY),
+        ("--public-base-url", "http://tv.example"),
+        ("--public-rtmp-url", "rtmp://tv.example:1935"),
+        ("--public-srt-url", "srt://tv.example:8890"),
+        (
+            "--db-url",
+            &format!(
+                "postgres://{SERVICE_ROLE}:{ROLE_PASSWORD}@{server}/{}",
+                streams.name
+            ),
+        ),
+        ("--redis-host", redis_host),
+        ("--redis-port", redis_port),
+        ("--kafka-bootstrap-servers", &infra.kafka),
+        ("--auth-fdw-host", pg_host),
+        ("--auth-fdw-port", pg_port),
+        ("--auth-fdw-db", &auth.name),
+        ("--auth-fdw-user", READER_ROLE),
+        ("--auth-fdw-password", ROLE_PASSWORD),
+    ];
+    let mut arguments = vec!["stream".to_owned()];
+    for (name, value) in pairs {
+        arguments.extend([name.to_owned(), value.to_owned()]);
+    }
+    arguments.extend(extra.iter().map(ToString::to_string));
+    arguments
+}
+
+/// `host:port` of a database URL.
+fn server_of(url: &str) -> &str {
+    let after_credentials = url.rsplit_once('@').unwrap().1;
+    after_credentials.split_once('/').unwrap().0
+}
+
+/// The superuser's part, as the platform's bootstrap does it: roles without more rights than the
+/// services have, the extension, the view.
+pub async fn bootstrap(db: &PgPool, name: &str, auth_db: &PgPool) {
+    let roles = format!(
+        "DO $$ BEGIN CREATE ROLE {SERVICE_ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'; \
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$; \
+         DO $$ BEGIN CREATE ROLE {READER_ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'; \
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$; \
+         CREATE EXTENSION postgres_fdw; \
+         GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {SERVICE_ROLE}; \
+         ALTER DATABASE \"{name}\" OWNER TO {SERVICE_ROLE}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(roles))
+        .execute(db)
+        .await
+        .unwrap();
+    let users = format!(
+        "CREATE TABLE users (id uuid PRIMARY KEY, username text NOT NULL UNIQUE); \
+         CREATE VIEW users_public AS SELECT id, username FROM users; \
+         GRANT SELECT ON users_public TO {READER_ROLE}"
+    );
+    sqlx::raw_sql(AssertSqlSafe(users))
+        .execute(auth_db)
+        .await
+        .unwrap();
+}
