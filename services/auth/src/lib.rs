@@ -1,1 +1,20 @@
-//! Placeholder.
+//! Accounts, sign-in, sessions and subscriptions (the seeds' user service as well).
+//!
+//! Owns `auth_db`: users, sessions with their refresh tokens, subscriptions, and the view
+//! `users_public` that other databases read through `postgres_fdw`. Answers `/api/auth/*` behind
+//! the gateway and `/internal/users/*` to other services. Writes the Redis keys
+//! `auth:revoked:{sid}`, by which every service refuses an access token whose session is over.
+
+pub mod admin;
+pub mod app;
+pub mod config;
+pub mod cookies;
+pub mod credentials;
+pub mod error;
+pub mod password;
+pub mod profile;
+pub mod refresh_token;
+pub mod revocation;
+pub mod routes;
+pub mod store;
+pub mod user;

@@ -1,2 +1,19 @@
-//! Placeholder.
-fn main() {}
+//! The auth service, and with `auth admin …` its operator's commands.
+
+use std::process::ExitCode;
+
+use marquee_auth::{
+    admin,
+    app::{App, RunError},
+    config::Config,
+};
+
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some("admin") {
+        return admin::main(std::env::args().skip(1));
+    }
+    marquee_common::server::main("auth", async |config: Config| {
+        App::build(config).await?.run().await?;
+        Ok::<_, RunError>(())
+    })
+}

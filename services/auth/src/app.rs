@@ -1,0 +1,150 @@
+//! The service put together.
+
+use std::time::Duration;
+
+use axum::extract::FromRef;
+use marquee_common::{
+    auth::AuthContext,
+    postgres::{self, ConnectError},
+    redis::RedisClient,
+    server::{Check, ServeError, Service},
+    telemetry,
+};
+use sqlx::migrate::Migrator;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    config::{Config, SignInConfig},
+    cookies::Cookies,
+    password::PasswordHasher,
+    revocation::Revocations,
+    routes,
+    store::Store,
+};
+
+/// The schema of `auth_db`.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/auth");
+
+/// Expired sessions and tokens are deleted so often.
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
+
+/// What every handler can reach.
+#[derive(Clone, FromRef)]
+pub struct AppState {
+    /// `auth_db`.
+    pub store: Store,
+    /// Hashes and compares passwords.
+    pub passwords: PasswordHasher,
+    /// Signs and checks access tokens.
+    pub auth: AuthContext,
+    /// Tells the others of ended sessions.
+    pub revocations: Revocations,
+    /// How cookies are written.
+    pub cookies: Cookies,
+    /// Lives of tokens.
+    pub sign_in: SignInConfig,
+}
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be had.
+    #[error("auth_db cannot be used")]
+    Postgres(#[from] ConnectError),
+    /// Redis' address makes no sense.
+    #[error("REDIS_HOST or REDIS_PORT is wrong")]
+    Redis(#[from] redis::RedisError),
+}
+
+/// Why the service ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// It could not start.
+    #[error("cannot start")]
+    Start(#[from] StartError),
+    /// It could not go on.
+    #[error("cannot serve")]
+    Serve(#[from] ServeError),
+}
+
+/// The service, migrated and ready to serve.
+pub struct App {
+    service: Service,
+}
+
+impl App {
+    /// Connects, migrates, and puts the routes together.
+    pub async fn build(config: Config) -> Result<App, StartError> {
+        let telemetry = telemetry::init("auth", &config.log);
+        let pool = postgres::connect(&config.postgres, &MIGRATOR).await?;
+        let redis = RedisClient::new(&config.redis)?;
+        let access_token_ttl = config.sign_in.access_token_ttl().unsigned_abs();
+        let state = AppState {
+            store: Store::new(pool),
+            passwords: PasswordHasher::new(
+                config.sign_in.bcrypt_cost,
+                config.sign_in.bcrypt_parallelism(),
+            ),
+            auth: AuthContext::new(&config.auth, Some(redis.clone())),
+            revocations: Revocations::new(redis.clone(), access_token_ttl),
+            cookies: Cookies {
+                secure: config
+                    .sign_in
+                    .cookie_secure
+                    .unwrap_or(config.public.public_base_url.scheme() == "https"),
+            },
+            sign_in: config.sign_in,
+        };
+        let store = state.store.clone();
+        let service = Service::new("auth", telemetry, config.http, config.port)
+            .routes(routes::routes(state.clone()))
+            .readiness(vec![
+                Check::new("database", true, {
+                    let store = store.clone();
+                    move || {
+                        let store = store.clone();
+                        async move { store.ping().await }
+                    }
+                }),
+                Check::new("redis", false, move || {
+                    let redis = redis.clone();
+                    async move { redis.ping().await }
+                }),
+            ]);
+        let lifecycle = service.lifecycle();
+        lifecycle.spawn("prune", {
+            let stop = lifecycle.token();
+            async move {
+                tokio::select! {
+                    () = prune(store) => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
+        Ok(App { service })
+    }
+
+    /// Serves until the process is asked to end.
+    pub async fn run(self) -> Result<(), ServeError> {
+        self.service.serve().await
+    }
+
+    /// The service itself, for tests that choose their own address and end.
+    pub fn into_service(self) -> Service {
+        self.service
+    }
+}
+
+// Any number of instances may do this at a time: each row is deleted once.
+async fn prune(store: Store) {
+    let mut ticks = interval(PRUNE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match store.delete_expired_sessions().await {
+            Ok(0) => {}
+            Ok(rows) => tracing::info!(rows, "expired sessions and tokens deleted"),
+            Err(error) => tracing::warn!(%error, "expired sessions could not be deleted"),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Everything that can go wrong in a request, and the problem the client gets for it.
+
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use marquee_common::{contract::FieldError, error::ApiError};
+
+use crate::{password::PasswordError, refresh_token::RandomnessError, store::InsertAccountError};
+
+/// What can go wrong in a request.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// Unknown user, wrong password or disabled account: which of them is nobody's business.
+    #[error("wrong login or password")]
+    InvalidCredentials,
+    /// The account of a valid access token is gone or disabled.
+    #[error("the account is gone or disabled")]
+    AccountGone,
+    /// Unknown, expired or revoked refresh token.
+    #[error("the refresh token is not valid")]
+    RefreshTokenInvalid,
+    /// A refresh token that was exchanged before; its session is now over.
+    #[error("the refresh token was used before")]
+    RefreshTokenReused,
+    /// No user of that id.
+    #[error("no such user")]
+    NoSuchUser,
+    /// A registration's fields are at fault.
+    #[error("fields are at fault")]
+    Invalid(Vec<FieldError>),
+    /// The account could not be made.
+    #[error(transparent)]
+    InsertAccount(#[from] InsertAccountError),
+    /// The password could not be hashed or compared.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// No random bytes for a token.
+    #[error(transparent)]
+    Randomness(#[from] RandomnessError),
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// What the common crate has already made a problem of.
+    #[error("refused")]
+    Api(ApiError),
+}
+
+impl From<ApiError> for AuthError {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        let unauthorized = |code, detail| ApiError::new(StatusCode::UNAUTHORIZED, code, detail);
+        match error {
+            AuthError::InvalidCredentials => {
+                unauthorized("invalid_credentials", "The login or the password is wrong.")
+            }
+            AuthError::AccountGone => ApiError::unauthenticated(),
+            AuthError::RefreshTokenInvalid => unauthorized(
+                "refresh_token_invalid",
+                "The refresh token is unknown, expired or revoked. Sign in again.",
+            ),
+            AuthError::RefreshTokenReused => unauthorized(
+                "refresh_token_reused",
+                "The refresh token was used before, so its session has been ended. Sign in again.",
+            ),
+            AuthError::NoSuchUser => ApiError::not_found(),
+            AuthError::Invalid(fields) => ApiError::validation(fields),
+            AuthError::InsertAccount(InsertAccountError::UsernameTaken) => {
+                ApiError::conflict("username_taken", "This username is taken. Choose another.")
+            }
+            AuthError::InsertAccount(InsertAccountError::EmailTaken) => ApiError::conflict(
+                "email_taken",
+                "There is an account with this e-mail address. Sign in to it.",
+            ),
+            AuthError::InsertAccount(InsertAccountError::Database(error))
+            | AuthError::Database(error) => database_problem(error),
+            AuthError::Password(error @ PasswordError::Busy) => {
+                ApiError::unavailable("Too many are signing in. Try again in a moment.")
+                    .with_source(error)
+            }
+            AuthError::Password(error) => ApiError::internal(error),
+            AuthError::Randomness(error) => ApiError::internal(error),
+            AuthError::Api(error) => error,
+        }
+    }
+}
+
+/// A database that is away comes back; anything else is a mistake of ours.
+fn database_problem(error: sqlx::Error) -> ApiError {
+    let is_away = match &error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // Classes 08 (connection), 53 (resources) and 57 (operator's intervention), and 25006: a
+        // primary that has just become a standby.
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            ["08", "53", "57"].contains(&code.get(..2).unwrap_or_default()) || code == "25006"
+        }),
+        _ => false,
+    };
+    if is_away {
+        ApiError::unavailable("Accounts cannot be reached now. Try again in a moment.")
+            .with_source(error)
+    } else {
+        ApiError::internal(error)
+    }
+}
+
+impl IntoResponse for AuthError {
+    fn into_response(self) -> Response {
+        ApiError::from(self).into_response()
+    }
+}

@@ -1,0 +1,185 @@
+//! Signing in, staying signed in, signing out.
+
+use axum::{
+    extract::State,
+    response::{AppendHeaders, IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode, header::SET_COOKIE};
+use marquee_common::{
+    auth::User,
+    contract::Problem,
+    error::ApiError,
+    extract::{Json, OptionalJson},
+};
+use serde::Deserialize;
+
+use super::{
+    browser,
+    registration::user_agent,
+    signed_in::{self, SignedIn},
+};
+use crate::{
+    app::AppState, cookies, credentials::Password, error::AuthError, refresh_token::RefreshToken,
+    store::Rotation,
+};
+
+/// Who wants to sign in.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct Credentials {
+    /// Username or e-mail address, in any case. May also be called `username` or `email`.
+    #[serde(alias = "username", alias = "email")]
+    login: String,
+    /// The password.
+    #[schema(format = Password)]
+    password: String,
+}
+
+/// Sign in.
+#[utoipa::path(
+    post,
+    path = "/api/auth/login",
+    tag = "auth",
+    request_body = Credentials,
+    responses(
+        (status = 200, description = "Signed in; both cookies are set", body = SignedIn),
+        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`invalid_credentials`", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are missing", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn login(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    Json(credentials): Json<Credentials>,
+) -> Result<Response, AuthError> {
+    // Postgres has no NUL in text, and nobody has one in a name.
+    let login = credentials.login.trim().replace('\0', "\u{fffd}");
+    let password = Password::parse_attempt(credentials.password);
+    let account = state.store.find_account_by_login(&login).await?;
+    let password = password.ok_or(AuthError::InvalidCredentials)?;
+    let hash = account
+        .as_ref()
+        .map(|account| account.password_hash.clone());
+    let matches = state.passwords.matches(password, hash).await?;
+    match account {
+        Some(account) if matches && !account.disabled => {
+            let agent = user_agent(&headers);
+            signed_in::open_session(&state, StatusCode::OK, account.user, agent).await
+        }
+        _ => Err(AuthError::InvalidCredentials),
+    }
+}
+
+/// A refresh token to exchange.
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+pub struct RefreshRequest {
+    /// Without it the cookie `refresh_token` counts.
+    refresh_token: Option<String>,
+}
+
+/// Exchange a refresh token for a new pair.
+///
+/// Each token is good for one exchange. Repeated within 10 s it gives another pair; later the
+/// session ends, because somebody else must have the token too.
+#[utoipa::path(
+    post,
+    path = "/api/auth/refresh",
+    tag = "auth",
+    request_body(content = Option<RefreshRequest>),
+    responses(
+        (status = 200, description = "A new pair; both cookies are set", body = SignedIn),
+        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`refresh_token_invalid` or `refresh_token_reused`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`csrf_failed`: by cookie, and from a page that is not listed", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`refresh_token` is not a string", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn refresh(
+    State(state): State<AppState>,
+    headers: HeaderMap,
+    OptionalJson(request): OptionalJson<RefreshRequest>,
+) -> Result<Response, AuthError> {
+    if let Some(token) = request.refresh_token {
+        return exchange(&state, token).await;
+    }
+    let token =
+        browser::cookie(&headers, cookies::REFRESH_TOKEN).ok_or(AuthError::RefreshTokenInvalid)?;
+    browser::require_allowed_origin(&state.auth, &headers)?;
+    match exchange(&state, token.to_owned()).await {
+        // A browser would go on sending the dead cookie.
+        Err(error @ (AuthError::RefreshTokenInvalid | AuthError::RefreshTokenReused)) => {
+            Err(sign_browser_out(&state, error.into()).into())
+        }
+        answer => answer,
+    }
+}
+
+async fn exchange(state: &AppState, token: String) -> Result<Response, AuthError> {
+    let successor = RefreshToken::generate()?;
+    let rotation = state
+        .store
+        .rotate_refresh_token(
+            &RefreshToken::presented(token).hash(),
+            &successor.hash(),
+            state.sign_in.refresh_token_ttl(),
+            state.sign_in.refresh_reuse_grace(),
+        )
+        .await?;
+    match rotation {
+        Rotation::Exchanged {
+            session_id,
+            user_id,
+        } => {
+            let account = state.store.find_account(user_id).await?;
+            let account = account.ok_or(AuthError::RefreshTokenInvalid)?;
+            let status = StatusCode::OK;
+            Ok(signed_in::answer(
+                state,
+                status,
+                account.user,
+                session_id,
+                &successor,
+            ))
+        }
+        Rotation::Reused { session_id } => {
+            tracing::warn!(%session_id, "a refresh token was reused; its session is revoked");
+            state.revocations.announce(session_id).await;
+            Err(AuthError::RefreshTokenReused)
+        }
+        Rotation::Invalid => Err(AuthError::RefreshTokenInvalid),
+    }
+}
+
+fn sign_browser_out(state: &AppState, error: ApiError) -> ApiError {
+    let [access, refresh] = state.cookies.sign_out();
+    error.header(SET_COOKIE, access).header(SET_COOKIE, refresh)
+}
+
+/// Sign out: the session ends, and its access token is refused from now on.
+#[utoipa::path(
+    post,
+    path = "/api/auth/logout",
+    tag = "auth",
+    security(("bearer" = []), ("cookie" = [])),
+    responses(
+        (status = 204, description = "Signed out; both cookies are cleared"),
+        (status = 401, description = "Not signed in", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`csrf_failed`: by cookie, and from a page that is not listed", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub async fn logout(
+    State(state): State<AppState>,
+    User(claims): User,
+) -> Result<Response, AuthError> {
+    state.store.mark_session_revoked(claims.sid).await?;
+    state.revocations.announce(claims.sid).await;
+    let cookies = state.cookies.sign_out().map(|cookie| (SET_COOKIE, cookie));
+    Ok((StatusCode::NO_CONTENT, AppendHeaders(cookies)).into_response())
+}

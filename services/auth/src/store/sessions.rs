@@ -1,0 +1,183 @@
+//! Queries about sessions and their refresh tokens.
+
+use marquee_common::contract::{SessionId, UserId};
+use sqlx::FromRow;
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::Store;
+use crate::refresh_token::{Presented, TokenHash, Verdict};
+
+/// A sign-in to record.
+#[derive(Debug)]
+pub struct NewSession<'a> {
+    /// The `sid` of its access tokens.
+    pub id: SessionId,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// What the client called itself.
+    pub user_agent: Option<&'a str>,
+    /// Its first refresh token.
+    pub token: &'a TokenHash,
+    /// How long a refresh token lives.
+    pub token_ttl: Duration,
+}
+
+/// What came of presenting a refresh token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rotation {
+    /// The new token is stored: give it out.
+    Exchanged {
+        /// The session it belongs to.
+        session_id: SessionId,
+        /// The session's user.
+        user_id: UserId,
+    },
+    /// A token that somebody else has too: its session is revoked.
+    Reused {
+        /// The session that is over.
+        session_id: SessionId,
+    },
+    /// Unknown, expired, or of a session that is over.
+    Invalid,
+}
+
+#[derive(FromRow)]
+struct PresentedRow {
+    token_id: Uuid,
+    user_id: Uuid,
+    now: OffsetDateTime,
+    expires_at: OffsetDateTime,
+    used_at: Option<OffsetDateTime>,
+    session_over: bool,
+}
+
+impl Store {
+    /// Records a sign-in with its first refresh token.
+    pub async fn insert_session(&self, new: NewSession<'_>) -> Result<(), sqlx::Error> {
+        sqlx::query(
+            "WITH session AS ( \
+               INSERT INTO sessions (id, user_id, user_agent, expires_at) \
+               VALUES ($1, $2, $3, now() + make_interval(secs => $6)) RETURNING id, expires_at \
+             ) \
+             INSERT INTO refresh_tokens (id, session_id, token_hash, expires_at) \
+             SELECT $4, id, $5, expires_at FROM session",
+        )
+        .bind(Uuid::from(new.id))
+        .bind(Uuid::from(new.user_id))
+        .bind(new.user_agent)
+        .bind(Uuid::now_v7())
+        .bind(new.token.as_slice())
+        .bind(new.token_ttl.as_seconds_f64())
+        .execute(&self.pool)
+        .await
+        .map(drop)
+    }
+
+    /// Exchanges a refresh token for `successor`, or says why not.
+    ///
+    /// The session's row is locked first: of two requests with one token the second sees what the
+    /// first did. Times are the database's, so that instances need not agree on a clock.
+    pub async fn rotate_refresh_token(
+        &self,
+        presented: &TokenHash,
+        successor: &TokenHash,
+        token_ttl: Duration,
+        grace: Duration,
+    ) -> Result<Rotation, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        let session_id: Option<Uuid> = sqlx::query_scalar(
+            "SELECT s.id FROM sessions s JOIN refresh_tokens t ON t.session_id = s.id \
+             WHERE t.token_hash = $1 FOR UPDATE OF s",
+        )
+        .bind(presented.as_slice())
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(session_id) = session_id else {
+            return Ok(Rotation::Invalid);
+        };
+        // A second statement: only it is sure to see what was committed while the lock was awaited.
+        let row: Option<PresentedRow> = sqlx::query_as(
+            "SELECT t.id AS token_id, s.user_id, clock_timestamp() AS now, t.expires_at, \
+                    t.used_at, \
+                    (s.revoked_at IS NOT NULL OR u.disabled_at IS NOT NULL) AS session_over \
+             FROM refresh_tokens t \
+             JOIN sessions s ON s.id = t.session_id \
+             JOIN users u ON u.id = s.user_id \
+             WHERE t.token_hash = $1",
+        )
+        .bind(presented.as_slice())
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else {
+            return Ok(Rotation::Invalid);
+        };
+        let verdict = Presented {
+            now: row.now,
+            expires_at: row.expires_at,
+            used_at: row.used_at,
+            session_over: row.session_over,
+        }
+        .verdict(grace);
+        let rotation = match verdict {
+            Verdict::Invalid => Rotation::Invalid,
+            Verdict::Reused => {
+                sqlx::query("UPDATE sessions SET revoked_at = now() WHERE id = $1")
+                    .bind(session_id)
+                    .execute(&mut *tx)
+                    .await?;
+                Rotation::Reused {
+                    session_id: session_id.into(),
+                }
+            }
+            Verdict::Exchange | Verdict::ExchangeAgain => {
+                sqlx::query(
+                    "WITH used AS ( \
+                       UPDATE refresh_tokens SET used_at = COALESCE(used_at, clock_timestamp()) \
+                       WHERE id = $1 \
+                     ), session AS ( \
+                       UPDATE sessions SET last_used_at = now(), \
+                              expires_at = now() + make_interval(secs => $5) \
+                       WHERE id = $2 RETURNING id, expires_at \
+                     ) \
+                     INSERT INTO refresh_tokens (id, session_id, token_hash, expires_at) \
+                     SELECT $3, id, $4, expires_at FROM session",
+                )
+                .bind(row.token_id)
+                .bind(session_id)
+                .bind(Uuid::now_v7())
+                .bind(successor.as_slice())
+                .bind(token_ttl.as_seconds_f64())
+                .execute(&mut *tx)
+                .await?;
+                Rotation::Exchanged {
+                    session_id: session_id.into(),
+                    user_id: row.user_id.into(),
+                }
+            }
+        };
+        tx.commit().await?;
+        Ok(rotation)
+    }
+
+    /// Ends a session; nothing happens to one that is over or unknown.
+    pub async fn mark_session_revoked(&self, id: SessionId) -> Result<(), sqlx::Error> {
+        sqlx::query("UPDATE sessions SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL")
+            .bind(Uuid::from(id))
+            .execute(&self.pool)
+            .await
+            .map(drop)
+    }
+
+    /// Deletes what can no longer be told from never having been: expired sessions with their
+    /// tokens, and expired tokens of sessions that go on. Returns the number of rows.
+    pub async fn delete_expired_sessions(&self) -> Result<u64, sqlx::Error> {
+        let sessions = sqlx::query("DELETE FROM sessions WHERE expires_at < now()")
+            .execute(&self.pool)
+            .await?;
+        let tokens = sqlx::query("DELETE FROM refresh_tokens WHERE expires_at < now()")
+            .execute(&self.pool)
+            .await?;
+        Ok(sessions.rows_affected() + tokens.rows_affected())
+    }
+}

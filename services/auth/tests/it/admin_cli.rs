@@ -1,0 +1,190 @@
+//! `auth admin …`
+
+use std::process::Stdio;
+
+use reqwest::StatusCode;
+use tokio::{io::AsyncWriteExt, process::Command};
+
+use crate::fixture::{Auth, PASSWORD, SignedIn, redis_address};
+
+struct Done {
+    ok: bool,
+    stdout: String,
+    stderr: String,
+}
+
+async fn admin(auth: &Auth, args: &[&str], env: Option<&str>, stdin: &str) -> Done {
+    let (redis_host, redis_port) = redis_address();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_auth"));
+    command
+        .arg("admin")
+        .args(args)
+        .env("DB_URL", &auth.database.url)
+        .env("REDIS_HOST", redis_host)
+        .env("REDIS_PORT", redis_port.to_string())
+        .env("BCRYPT_COST", "4")
+        .env_remove("MARQUEE_PASSWORD")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    if let Some(password) = env {
+        command.env("MARQUEE_PASSWORD", password);
+    }
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    // A command that needs no password has closed its end already.
+    let _ = pipe.write_all(stdin.as_bytes()).await;
+    drop(pipe);
+    let output = child.wait_with_output().await.unwrap();
+    Done {
+        ok: output.status.success(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+const CREATE: [&str; 5] = [
+    "create",
+    "--username",
+    "root",
+    "--email",
+    "root@example.org",
+];
+
+#[tokio::test]
+async fn an_operator_makes_an_admin_who_signs_in() {
+    let auth = Auth::start().await;
+    let create = [&CREATE[..], &["--role", "admin"]].concat();
+    let done = admin(&auth, &create, Some(PASSWORD), "").await;
+    assert!(done.ok, "{}", done.stderr);
+    assert_eq!(done.stdout, "root: created\n");
+    let signed_in = auth.login("root", PASSWORD).await;
+    assert_eq!(signed_in.body["user"]["role"], "admin");
+}
+
+#[tokio::test]
+async fn the_password_may_come_by_stdin_and_never_by_argument() {
+    let auth = Auth::start().await;
+    let done = admin(&auth, &CREATE, None, &format!("{PASSWORD}\n")).await;
+    assert!(done.ok, "{}", done.stderr);
+    assert_eq!(auth.login("root", PASSWORD).await.status, StatusCode::OK);
+
+    let by_argument = [&CREATE[..], &["--password", PASSWORD]].concat();
+    assert!(!admin(&auth, &by_argument, None, "").await.ok);
+    let without = ["create", "--username", "bob", "--email", "bob@example.org"];
+    let refused = admin(&auth, &without, None, "").await;
+    assert!(!refused.ok);
+    assert!(
+        refused.stderr.contains("MARQUEE_PASSWORD"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[tokio::test]
+async fn creating_again_changes_nothing() {
+    let auth = Auth::start().await;
+    assert!(admin(&auth, &CREATE, Some(PASSWORD), "").await.ok);
+    let again = [&CREATE[..], &["--role", "admin"]].concat();
+    let done = admin(&auth, &again, Some("another password"), "").await;
+    assert!(done.ok, "{}", done.stderr);
+    assert_eq!(done.stdout, "root: already exists\n");
+    let signed_in = auth.login("root", PASSWORD).await;
+    assert_eq!(signed_in.body["user"]["role"], "user");
+}
+
+#[tokio::test]
+async fn a_reset_password_ends_the_sessions_of_the_old_one() {
+    let auth = Auth::start().await;
+    assert!(admin(&auth, &CREATE, Some(PASSWORD), "").await.ok);
+    let before = SignedIn::from(auth.login("root", PASSWORD).await);
+    let reset = [&CREATE[..], &["--reset-password"]].concat();
+    let done = admin(&auth, &reset, Some("another password"), "").await;
+    assert!(done.ok, "{}", done.stderr);
+
+    auth.login("root", PASSWORD)
+        .await
+        .is_problem(401, "invalid_credentials");
+    auth.refresh(&before.refresh_token)
+        .await
+        .is_problem(401, "refresh_token_invalid");
+    auth.get_as("/api/auth/me", &before.access_token)
+        .await
+        .is_problem(401, "unauthenticated");
+    assert_eq!(
+        auth.login("root", "another password").await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_an_account_is_refused_in_words() {
+    let auth = Auth::start().await;
+    let bad_name = ["create", "--username", "a b", "--email", "a@b.c"];
+    let refused = admin(&auth, &bad_name, Some(PASSWORD), "").await;
+    assert!(
+        !refused.ok && refused.stderr.contains("--username"),
+        "{}",
+        refused.stderr
+    );
+    let refused = admin(&auth, &CREATE, Some("short"), "").await;
+    assert!(
+        !refused.ok && refused.stderr.contains("at least 8"),
+        "{}",
+        refused.stderr
+    );
+    auth.register("ann").await;
+    let taken = ["create", "--username", "bob", "--email", "ANN@example.org"];
+    let refused = admin(&auth, &taken, Some(PASSWORD), "").await;
+    assert!(
+        !refused.ok && refused.stderr.contains("e-mail"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[tokio::test]
+async fn an_operator_grants_subscriptions_and_roles() {
+    let auth = Auth::start().await;
+    let ann = auth.register("ann").await;
+    let subscribe = [
+        "subscribe",
+        "--username",
+        "ann",
+        "--plan",
+        "monthly",
+        "--days",
+        "30",
+    ];
+    let done = admin(&auth, &subscribe, None, "").await;
+    assert!(done.ok, "{}", done.stderr);
+    let own = auth
+        .get_as("/api/auth/me/subscription", &ann.access_token)
+        .await
+        .body;
+    assert_eq!(
+        (own["active"].as_bool(), own["plan"].as_str()),
+        (Some(true), Some("monthly"))
+    );
+    assert!(own["expires_at"].is_string());
+
+    let forever = ["subscribe", "--username", "ann", "--plan", "friend"];
+    assert!(admin(&auth, &forever, None, "").await.ok);
+    let own = auth
+        .get_as("/api/auth/me/subscription", &ann.access_token)
+        .await
+        .body;
+    assert_eq!(own["plan"], "friend");
+    assert!(own["expires_at"].is_null());
+
+    let promote = ["promote", "--username", "ann"];
+    assert!(admin(&auth, &promote, None, "").await.ok);
+    assert_eq!(
+        auth.login("ann", PASSWORD).await.body["user"]["role"],
+        "admin"
+    );
+
+    let nobody = ["promote", "--username", "nobody"];
+    assert!(!admin(&auth, &nobody, None, "").await.ok);
+}

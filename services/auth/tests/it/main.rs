@@ -1,0 +1,18 @@
+//! The auth service against a real Postgres and Redis (`make infra`).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed unwrap is a failed test"
+)]
+
+mod admin_cli;
+mod fixture;
+mod me;
+mod openapi;
+mod operations;
+mod refresh;
+mod registration;
+mod sign_in;
+mod sign_out;
+mod subscription;
+mod users_public;

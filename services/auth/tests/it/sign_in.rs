@@ -1,0 +1,119 @@
+//! POST /api/auth/login
+
+use std::time::{Duration, Instant};
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::fixture::{Auth, PASSWORD};
+
+#[tokio::test]
+async fn one_signs_in_by_username_or_address_in_any_case() {
+    let auth = Auth::start().await;
+    let ann = auth.register("ann").await;
+    for login in ["ann", "ANN", " ann ", "ann@example.org", "Ann@Example.org"] {
+        let answer = auth.login(login, PASSWORD).await;
+        assert_eq!(answer.status, StatusCode::OK, "{login}");
+        assert_eq!(answer.body["user"]["id"], ann.id.as_str());
+        assert!(answer.set_cookie("access_token").contains("HttpOnly"));
+    }
+}
+
+#[tokio::test]
+async fn the_login_may_be_called_username_or_email() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    for body in [
+        json!({"username": "ann", "password": PASSWORD}),
+        json!({"email": "ann@example.org", "password": PASSWORD}),
+    ] {
+        assert_eq!(
+            auth.post("/api/auth/login", body).await.status,
+            StatusCode::OK
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_sign_in_is_a_session_of_its_own() {
+    let auth = Auth::start().await;
+    let first = auth.register("ann").await;
+    let second = auth.login("ann", PASSWORD).await;
+    assert_ne!(second.body["refresh_token"], first.refresh_token.as_str());
+    let sessions: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions")
+        .fetch_one(&auth.pool().await)
+        .await
+        .unwrap();
+    assert_eq!(sessions, 2);
+}
+
+#[tokio::test]
+async fn an_unknown_user_and_a_wrong_password_get_the_same_answer() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    let wrong = auth.login("ann", "wrong password").await;
+    let unknown = auth.login("nobody", "wrong password").await;
+    let too_long = auth.login("ann", &"x".repeat(100)).await;
+    let strange = auth.login("ann\0", PASSWORD).await;
+
+    let told = wrong.is_problem(401, "invalid_credentials");
+    for answer in [unknown, too_long, strange] {
+        let problem = answer.is_problem(401, "invalid_credentials");
+        assert_eq!(
+            (problem.title, problem.detail),
+            (told.title.clone(), told.detail.clone())
+        );
+        assert!(!answer.headers.contains_key("set-cookie"));
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
+    // Dear enough that bcrypt outweighs everything else by far: without it an answer would take a
+    // hundredth of the time, so the bounds can be wide enough for a busy machine.
+    let auth = Auth::start_with(&["--bcrypt-cost=9"]).await;
+    auth.register("ann").await;
+    let time = async |login: &str| {
+        let start = Instant::now();
+        let answer = auth.login(login, "wrong password").await;
+        answer.is_problem(401, "invalid_credentials");
+        start.elapsed()
+    };
+    let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+    for _ in 0..5 {
+        known = known.min(time("ann").await);
+        unknown = unknown.min(time("nobody").await);
+    }
+    let ratio = unknown.as_secs_f64() / known.as_secs_f64();
+    assert!(
+        (0.25..4.0).contains(&ratio),
+        "{unknown:?} against {known:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_account_is_as_good_as_none() {
+    let auth = Auth::start().await;
+    let ann = auth.register("ann").await;
+    auth.sql("UPDATE users SET disabled_at = now()").await;
+    auth.login("ann", PASSWORD)
+        .await
+        .is_problem(401, "invalid_credentials");
+    auth.refresh(&ann.refresh_token)
+        .await
+        .is_problem(401, "refresh_token_invalid");
+    auth.get_as("/api/auth/me", &ann.access_token)
+        .await
+        .is_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn missing_fields_are_named() {
+    let auth = Auth::start().await;
+    let no_password = auth.post("/api/auth/login", json!({"login": "ann"})).await;
+    no_password.is_problem(422, "validation_failed");
+    let no_login = auth
+        .post("/api/auth/login", json!({"password": PASSWORD}))
+        .await;
+    no_login.is_problem(422, "validation_failed");
+}
