@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The one door to the platform's API: `/api/*` and `/stream/*` to the services behind it.
+//!
+//! Owns no data. It decides which service a path belongs to, removes what a client must not say
+//! (identity and hop-by-hop headers), says what the client cannot (its address), answers CORS for
+//! the whole API, keeps the deadlines, and passes bodies on as they come. `/internal/*` has no way
+//! through.
+
+pub mod app;
+pub mod body;
+pub mod config;
+pub mod cors;
+pub mod edge;
+pub mod error;
+pub mod forward;
+pub mod forwarded;
+pub mod framing;
+pub mod headers;
+pub mod openapi;
+pub mod path;
+pub mod route_table;
+pub mod routes;
+pub mod upstream;

@@ -1,2 +1,11 @@
-//! Placeholder.
-fn main() {}
+//! The gateway.
+
+use std::process::ExitCode;
+
+use marquee_gateway::{app::App, config::Config};
+
+fn main() -> ExitCode {
+    marquee_common::server::main("gateway", async |config: Config| {
+        App::build(config).run().await
+    })
+}

@@ -1,0 +1,270 @@
+//! Bodies on their way through: never collected, counted, and never waited for without end.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use marquee_common::BoxError;
+use tokio::{
+    sync::Notify,
+    time::{Instant, Sleep, sleep},
+};
+
+/// How far a request body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum UploadState {
+    /// The client's next bytes are awaited.
+    AwaitingClient,
+    /// The client is ahead; the upstream has yet to take what it sent.
+    AwaitingUpstream,
+    /// All of it was handed on.
+    Done,
+    /// It was larger than allowed and cut off.
+    TooLarge,
+    /// The client broke off.
+    ClientGone,
+}
+
+impl UploadState {
+    const ALL: [Self; 5] = [
+        Self::AwaitingClient,
+        Self::AwaitingUpstream,
+        Self::Done,
+        Self::TooLarge,
+        Self::ClientGone,
+    ];
+}
+
+/// Watches an [`Upload`] from outside, while hyper owns it.
+#[derive(Clone, Debug)]
+pub struct UploadWatch(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    state: AtomicU8,
+    done: Notify,
+}
+
+impl UploadWatch {
+    fn new(state: UploadState) -> Self {
+        Self(Arc::new(Shared {
+            state: AtomicU8::new(state as u8),
+            done: Notify::new(),
+        }))
+    }
+
+    /// How far the body has come.
+    pub fn state(&self) -> UploadState {
+        UploadState::ALL
+            .get(usize::from(self.0.state.load(Ordering::Acquire)))
+            .copied()
+            .unwrap_or(UploadState::Done)
+    }
+
+    /// Waits until the body was handed on, whole or not.
+    pub async fn done(&self) {
+        while matches!(
+            self.state(),
+            UploadState::AwaitingClient | UploadState::AwaitingUpstream
+        ) {
+            // One waiter: notify_one keeps a permit for it if it is not here yet.
+            self.0.done.notified().await;
+        }
+    }
+
+    fn set(&self, state: UploadState) {
+        self.0.state.store(state as u8, Ordering::Release);
+        if !matches!(
+            state,
+            UploadState::AwaitingClient | UploadState::AwaitingUpstream
+        ) {
+            self.0.done.notify_one();
+        }
+    }
+}
+
+/// A request body that is counted while it passes.
+#[derive(Debug)]
+pub struct Upload {
+    inner: Body,
+    left: Option<u64>,
+    watch: UploadWatch,
+}
+
+/// The body is larger than its route takes.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is too large")]
+pub struct TooLarge;
+
+impl Upload {
+    /// Passes at most `limit` bytes of `body`.
+    pub fn new(body: Body, limit: Option<u64>) -> (Self, UploadWatch) {
+        let state = if body.is_end_stream() {
+            UploadState::Done
+        } else {
+            UploadState::AwaitingUpstream
+        };
+        let watch = UploadWatch::new(state);
+        let upload = Self {
+            inner: body,
+            left: limit,
+            watch: watch.clone(),
+        };
+        (upload, watch)
+    }
+
+    fn count(&mut self, frame: &Frame<Bytes>) -> Result<(), TooLarge> {
+        if let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) {
+            *left = left.checked_sub(data.len() as u64).ok_or(TooLarge)?;
+        }
+        Ok(())
+    }
+}
+
+impl HttpBody for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let Poll::Ready(polled) = Pin::new(&mut this.inner).poll_frame(cx) else {
+            this.watch.set(UploadState::AwaitingClient);
+            return Poll::Pending;
+        };
+        let (state, polled) = match polled {
+            None => (UploadState::Done, None),
+            Some(Err(error)) => (UploadState::ClientGone, Some(Err(error.into()))),
+            Some(Ok(frame)) => match this.count(&frame) {
+                Err(error) => (UploadState::TooLarge, Some(Err(error.into()))),
+                // hyper does not ask again once the announced length has passed.
+                Ok(()) if this.inner.is_end_stream() => (UploadState::Done, Some(Ok(frame))),
+                Ok(()) => (UploadState::AwaitingUpstream, Some(Ok(frame))),
+            },
+        };
+        this.watch.set(state);
+        Poll::Ready(polled)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// An answer's body that breaks off when its service falls silent half-way.
+#[derive(Debug)]
+pub struct Download {
+    inner: hyper::body::Incoming,
+    silence: Duration,
+    /// Runs only while nothing comes.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Nothing came for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the service fell silent in the middle of its answer")]
+pub struct Silent;
+
+impl Download {
+    /// Passes `body` on, and breaks it off after `silence` without a byte.
+    pub fn new(body: hyper::body::Incoming, silence: Duration) -> Self {
+        Self {
+            inner: body,
+            silence,
+            timer: None,
+        }
+    }
+}
+
+impl HttpBody for Download {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if let Poll::Ready(polled) = Pin::new(&mut this.inner).poll_frame(cx) {
+            this.timer = None;
+            return Poll::Ready(polled.map(|frame| frame.map_err(BoxError::from)));
+        }
+        let silence = this.silence;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(silence)));
+        ready!(timer.as_mut().poll(cx));
+        // Should it be asked again, it is not silent for good at once.
+        timer.as_mut().reset(Instant::now() + silence);
+        Poll::Ready(Some(Err(Silent.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use axum::body::Body;
+    use bytes::Bytes;
+    use futures::stream;
+    use http_body_util::BodyExt;
+
+    use super::{Upload, UploadState};
+
+    fn chunks(sizes: &'static [usize]) -> Body {
+        let chunks = sizes
+            .iter()
+            .map(|size| Ok::<_, std::io::Error>(Bytes::from(vec![0; *size])));
+        Body::from_stream(stream::iter(chunks))
+    }
+
+    #[tokio::test]
+    async fn a_body_of_exactly_the_limit_passes() {
+        let (upload, watch) = Upload::new(chunks(&[4, 6]), Some(10));
+        assert_eq!(upload.collect().await.unwrap().to_bytes().len(), 10);
+        watch.done().await;
+        assert_eq!(watch.state(), UploadState::Done);
+    }
+
+    #[tokio::test]
+    async fn a_body_without_announced_length_is_cut_off_at_the_limit() {
+        let (upload, watch) = Upload::new(chunks(&[4, 7]), Some(10));
+        assert!(upload.collect().await.is_err());
+        watch.done().await;
+        assert_eq!(watch.state(), UploadState::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn without_a_limit_everything_passes() {
+        let (upload, _) = Upload::new(chunks(&[1 << 20, 1 << 20]), None);
+        assert_eq!(upload.collect().await.unwrap().to_bytes().len(), 2 << 20);
+    }
+
+    #[tokio::test]
+    async fn no_body_is_done_from_the_start() {
+        let (_, watch) = Upload::new(Body::empty(), Some(0));
+        assert_eq!(watch.state(), UploadState::Done);
+    }
+}

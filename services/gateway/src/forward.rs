@@ -1,0 +1,171 @@
+//! One request to a service and its answer back.
+
+use std::{error::Error, io, time::Duration};
+
+use axum::body::Body;
+use http::{Method, Request, Response, request};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use marquee_common::{BoxError, retry::Backoff};
+
+use crate::{
+    body::{Download, Upload, UploadState, UploadWatch},
+    error::GatewayError,
+    headers,
+    route_table::ServiceName,
+    upstream::UpstreamUrl,
+};
+
+/// An idle connection is given up after this; services keep theirs longer, so that they are never
+/// the first to close one just as a request sets out on it.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+/// Idle connections kept to one service.
+const POOL_SIZE: usize = 256;
+/// A request that may be repeated is, so often.
+const RETRIES: u32 = 3;
+
+/// How long each phase of a request may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// Until a connection stands.
+    pub connect: Duration,
+    /// Until the client has sent its body.
+    pub upload: Duration,
+    /// From the end of the request to the head of the answer.
+    pub answer: Duration,
+    /// Between two pieces of the answer's body.
+    pub silence: Duration,
+}
+
+/// Passes requests on over pooled connections. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Forwarder {
+    client: Client<HttpConnector, Upload>,
+    deadlines: Deadlines,
+}
+
+impl Forwarder {
+    /// A forwarder with an empty pool.
+    pub fn new(deadlines: Deadlines) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(deadlines.connect));
+        connector.set_nodelay(true);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_SIZE)
+            .build(connector);
+        Self { client, deadlines }
+    }
+
+    /// Sends a request, whose headers are already what the service shall see, and returns the answer
+    /// as soon as its head is there.
+    ///
+    /// A request without a body is tried again while no connection can be made (idempotent methods,
+    /// RFC 9110 section 9.2.2) or when one broke before the answer began (safe methods), so that a
+    /// service that restarts is not noticed.
+    pub async fn forward(
+        &self,
+        service: ServiceName,
+        upstream: &UpstreamUrl,
+        request: Request<Body>,
+        body_limit: Option<u64>,
+    ) -> Result<Response<Body>, GatewayError> {
+        let (head, body) = request.into_parts();
+        let head = readdress(head, upstream)
+            .map_err(|error| GatewayError::Unreachable(service, error.into()))?;
+        let bodiless = hyper::body::Body::is_end_stream(&body);
+        let mut waits = Backoff::new(Duration::from_millis(50), Duration::from_millis(400))
+            .attempts(RETRIES)
+            .within(self.deadlines.connect);
+        let mut body = Some(body);
+        loop {
+            let attempt = Request::from_parts(head.clone(), body.take().unwrap_or_default());
+            let error = match self.attempt(service, attempt, body_limit).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !(bodiless && may_repeat(&head.method, &error)) {
+                return Err(error);
+            }
+            let Some(wait) = waits.next() else {
+                return Err(error);
+            };
+            metrics::counter!("gateway_retries_total", "upstream" => service.as_str()).increment(1);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        service: ServiceName,
+        request: Request<Body>,
+        body_limit: Option<u64>,
+    ) -> Result<Response<Body>, GatewayError> {
+        let (head, body) = request.into_parts();
+        let (upload, watch) = Upload::new(body, body_limit);
+        let answer = self.client.request(Request::from_parts(head, upload));
+        let answer = tokio::select! {
+            answer = answer => answer.map_err(|error| blame(service, &watch, error))?,
+            error = self.patience(service, &watch) => return Err(error),
+        };
+        let (mut head, body) = answer.into_parts();
+        headers::strip_hop_by_hop(&mut head.headers);
+        let body = Body::new(Download::new(body, self.deadlines.silence));
+        Ok(Response::from_parts(head, body))
+    }
+
+    /// Ends when the answer is overdue, and says who is to blame.
+    async fn patience(&self, service: ServiceName, watch: &UploadWatch) -> GatewayError {
+        let upload = tokio::time::timeout(self.deadlines.upload, watch.done());
+        if upload.await.is_err() && watch.state() == UploadState::AwaitingClient {
+            return GatewayError::ClientTooSlow;
+        }
+        tokio::time::sleep(self.deadlines.answer).await;
+        GatewayError::TooLate(service)
+    }
+}
+
+fn readdress(
+    mut head: request::Parts,
+    upstream: &UpstreamUrl,
+) -> Result<request::Parts, http::Error> {
+    let target = head
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or(http::uri::PathAndQuery::from_static("/"));
+    head.uri = upstream.join(&target)?;
+    head.version = http::Version::HTTP_11;
+    Ok(head)
+}
+
+fn may_repeat(method: &Method, error: &GatewayError) -> bool {
+    match error {
+        GatewayError::Unreachable(..) => method.is_idempotent(),
+        // A second DELETE would find nothing, and say so to a client whose first one worked.
+        GatewayError::BrokeOff(..) => method.is_safe(),
+        _ => false,
+    }
+}
+
+fn blame(
+    service: ServiceName,
+    watch: &UploadWatch,
+    error: hyper_util::client::legacy::Error,
+) -> GatewayError {
+    match watch.state() {
+        UploadState::TooLarge => GatewayError::TooLarge,
+        UploadState::ClientGone => GatewayError::ClientGone(BoxError::from(error)),
+        _ if error.is_connect() && timed_out(&error) => GatewayError::TooLate(service),
+        _ if error.is_connect() => GatewayError::Unreachable(service, error.into()),
+        _ => GatewayError::BrokeOff(service, error.into()),
+    }
+}
+
+fn timed_out(error: &(dyn Error + 'static)) -> bool {
+    let is_time_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
+    error.downcast_ref().is_some_and(is_time_out) || error.source().is_some_and(timed_out)
+}

@@ -1,0 +1,214 @@
+//! A running gateway, the little services behind it, and clients in front.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::Request,
+    http::{HeaderMap, HeaderName, Method, StatusCode},
+    response::IntoResponse,
+};
+use clap::Parser;
+use marquee_common::{contract::Problem, server::Lifecycle};
+use marquee_gateway::{app::App, config::Config};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// The one origin whose pages may call with cookies.
+pub const ORIGIN: &str = "https://video.example";
+
+/// Serves a router on loopback; its URL.
+pub async fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    url
+}
+
+/// A service that answers what it was asked: `{service, method, target, headers, body}`.
+pub async fn echo(service: &'static str) -> String {
+    let answer = async move |request: Request| {
+        let (head, body) = request.into_parts();
+        let body: Bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let headers: Vec<(String, String)> = head
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.to_string(),
+                    String::from_utf8_lossy(value.as_bytes()).into(),
+                )
+            })
+            .collect();
+        Json(json!({
+            "service": service,
+            "method": head.method.as_str(),
+            "target": head.uri.to_string(),
+            "headers": headers,
+            "body": String::from_utf8_lossy(&body),
+        }))
+        .into_response()
+    };
+    serve(Router::new().fallback(answer)).await
+}
+
+/// A URL at which nobody listens.
+pub fn nobody() -> String {
+    format!("http://127.0.0.1:{}", marquee_testkit::free_port())
+}
+
+/// The gateway under test.
+pub struct Gateway {
+    pub url: String,
+    pub address: SocketAddr,
+    pub client: reqwest::Client,
+    pub lifecycle: Lifecycle,
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.lifecycle.shutdown();
+    }
+}
+
+impl Gateway {
+    /// In front of an auth service and nothing else that answers.
+    pub async fn before(auth_url: &str) -> Self {
+        Self::start(&[&format!("--auth-service-url={auth_url}")]).await
+    }
+
+    pub async fn start(args: &[&str]) -> Self {
+        let nobody = format!("--stream-service-url={}", nobody());
+        let origin = format!("--cors-allowed-origins={ORIGIN}");
+        let defaults = [
+            "--port=0",
+            "--bind-addr=127.0.0.1",
+            "--rust-log=off",
+            &nobody,
+            &origin,
+        ];
+        let name = |arg: &str| arg.split('=').next().unwrap().to_owned();
+        let kept = defaults
+            .iter()
+            .filter(|arg| !args.iter().any(|own| name(own) == name(arg)));
+        let all = ["gateway"].iter().chain(kept).chain(args);
+        let edge = App::build(Config::parse_from(all)).bind().await.unwrap();
+        let (lifecycle, address) = (edge.lifecycle(), edge.local_addr());
+        tokio::spawn(edge.run());
+        Self {
+            url: format!("http://{address}"),
+            address,
+            client: reqwest::Client::builder()
+                .timeout(Duration::from_secs(30))
+                .no_proxy()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap(),
+            lifecycle,
+        }
+    }
+
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    /// Sends these very bytes, which no client library would, and reads the first answer.
+    pub async fn raw(&self, request: impl Into<Vec<u8>>) -> Answer {
+        let (address, request) = (self.address, request.into());
+        tokio::task::spawn_blocking(move || raw(address, &request))
+            .await
+            .unwrap()
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+pub async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let bytes = response.bytes().await.unwrap();
+    Answer {
+        status,
+        headers,
+        body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+    }
+}
+
+fn raw(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    stream.write_all(request).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let status = line
+        .split(' ')
+        .nth(1)
+        .unwrap_or_else(|| panic!("no answer: {line:?}"));
+    let status = status.parse().unwrap();
+    let mut headers = HeaderMap::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
+        headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+    }
+    let length = headers
+        .get("content-length")
+        .map_or(0, |length| length.to_str().unwrap().parse().unwrap());
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    Answer {
+        status,
+        headers,
+        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+    }
+}
+
+impl Answer {
+    /// Checks that this is a problem with this status and code, in the one shape of all problems.
+    #[track_caller]
+    pub fn is_problem(&self, status: u16, code: &str) -> Problem {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let problem: Problem = serde_json::from_value(self.body.clone()).unwrap();
+        assert_eq!(problem.code, code);
+        assert_eq!(problem.status, status);
+        assert!(!problem.detail.is_empty() && !problem.title.is_empty());
+        let id = problem.request_id.as_deref();
+        assert_eq!(id, Some(self.headers["x-request-id"].to_str().unwrap()));
+        problem
+    }
+
+    /// What an [`echo`] service says it received under a header name.
+    pub fn received(&self, header: &str) -> Vec<&str> {
+        let headers = self.body["headers"]
+            .as_array()
+            .unwrap_or_else(|| panic!("no echo: {self:?}"));
+        headers
+            .iter()
+            .filter(|pair| pair[0] == header)
+            .map(|pair| pair[1].as_str().unwrap())
+            .collect()
+    }
+}
