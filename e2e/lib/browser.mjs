@@ -1,5 +1,6 @@
 /** Debian's Chromium, driven by playwright-core, and what is asked of Marquee's player in it. */
 
+import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { chromium } from "playwright-core";
@@ -104,6 +105,14 @@ export class PlayerPage {
 
   neverReloaded() {
     return this.page.evaluate(() => window.neverReloaded === true);
+  }
+
+  /** The same playback has gone on since `before`: no reload, nothing anew, pictures moving. */
+  async wentOnSince(before, withinMs = 20_000) {
+    const after = await this.playsOn(withinMs);
+    assert.ok(after > before, `playback went from ${before} to ${after}`);
+    assert.ok(await this.neverReloaded(), "the page was not reloaded");
+    return after;
   }
 
   /** Moves the pointer over the picture, which shows the controls. */

@@ -8,7 +8,7 @@ const LATENCY_MS = 200;
 /** `srt://host:port` with the parameters of a caller; ffmpeg counts the latency in µs. */
 export function srtTarget(srtUrl, key) {
   const { hostname, port } = new URL(srtUrl.replace(/^srt:/, "http:"));
-  return `srt://${hostname}:${port}?mode=caller&streamid=publish:${key}&latency=${LATENCY_MS * 1000}&pkt_size=1316&connect_timeout=3000`;
+  return `srt://${hostname}:${port}?mode=caller&streamid=publish:${key}&latency=${LATENCY_MS * 1000}&pkt_size=1316&connect_timeout=3000&linger=2`;
 }
 
 export class Publisher {
@@ -32,7 +32,10 @@ export class Publisher {
     if (fromS) {
       args.push("-ss", String(fromS));
     }
-    args.push("-i", file, "-map", "0", "-c", "copy", "-f", "mpegts", srtTarget(srtUrl, key));
+    // ffmpeg's muxer waits up to 10 s for a track that has gone silent; encoders do not.
+    const now = ["-max_interleave_delta", "1", "-muxdelay", "0"];
+    const target = ["-f", "mpegts", srtTarget(srtUrl, key)];
+    args.push("-i", file, "-map", "0", "-c", "copy", ...now, ...target);
     this.#process = start("ffmpeg", args);
     this.exited = this.#process.exited.then((exit) => {
       this.ended = exit;

@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { Api } from "./api.mjs";
+import { openPage, screenshot } from "./browser.mjs";
 import { prepared } from "./media.mjs";
 import { PlaylistWatch, parseMaster } from "./playlist.mjs";
 import { Publisher } from "./publisher.mjs";
@@ -42,6 +43,27 @@ export async function onLive(t, { scene, input, rungs, title, on = "transcoder" 
   } finally {
     await live.close();
   }
+}
+
+/**
+ * The same with a viewer in a real browser who never touches the page: `body` gets
+ * `{live, page, player}` once pictures move.
+ */
+export function onWatchedLive(t, setting, browser, body) {
+  return onLive(t, setting, async (live) => {
+    const viewer = await openPage(browser, live.pageUrl);
+    try {
+      await viewer.player.playsOn();
+      await body({ live, ...viewer });
+    } catch (error) {
+      const name = t.name.replaceAll(/\W+/g, "-").slice(0, 60);
+      t.diagnostic(`screenshot: ${await screenshot(viewer.page, name)}`);
+      viewer.log.forEach((line) => t.diagnostic(line));
+      throw error;
+    } finally {
+      await viewer.close();
+    }
+  });
 }
 
 /** A running broadcast, as tests see it. */

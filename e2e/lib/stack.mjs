@@ -35,6 +35,11 @@ export class Stack {
     return this.facts.srt_url;
   }
 
+  /** The S3 server's name: MinIO, or what `S3=` chose instead. */
+  get objectStore() {
+    return "radosgw" in this.facts.pids ? "radosgw" : "minio";
+  }
+
   serviceUrl(name) {
     const url = this.facts.services[name];
     assert.ok(url, `stack.json names no service ${name}`);

@@ -2,10 +2,10 @@
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { launchBrowser, openPage, screenshot } from "../lib/browser.mjs";
+import { launchBrowser } from "../lib/browser.mjs";
 import { assertNothingMissing, assertRunsThrough, assertSameTimeline } from "../lib/expect.mjs";
 import { parseMedia } from "../lib/playlist.mjs";
-import { onLive, openScene } from "../lib/scene.mjs";
+import { onWatchedLive, openScene } from "../lib/scene.mjs";
 import { sleep, until } from "../lib/wait.mjs";
 
 const RUNGS = ["480p", "360p"];
@@ -19,29 +19,7 @@ before(async () => {
 });
 after(() => browser?.close());
 
-/** A broadcast with a viewer who never touches the page. */
-const watched = (t, body) =>
-  onLive(t, { scene, input: "sd", rungs: RUNGS }, async (live) => {
-    const viewer = await openPage(browser, live.pageUrl);
-    try {
-      await viewer.player.playsOn();
-      await body({ live, ...viewer });
-    } catch (error) {
-      t.diagnostic(`screenshot: ${await screenshot(viewer.page, "02-reconnect")}`);
-      throw error;
-    } finally {
-      viewer.log.forEach((line) => t.diagnostic(line));
-      await viewer.close();
-    }
-  });
-
-/** The same playback has gone on: no reload, nothing shown twice, pictures moving. */
-async function assertSamePlayback(player, before) {
-  const after = await player.playsOn(20_000);
-  assert.ok(after > before, `playback went from ${before} to ${after}`);
-  assert.ok(await player.neverReloaded());
-  return after;
-}
+const watched = (t, body) => onWatchedLive(t, { scene, input: "sd", rungs: RUNGS }, browser, body);
 
 test("a broadcaster who comes back within the grace goes on with the same broadcast", (t) =>
   watched(t, async ({ live, player }) => {
@@ -55,7 +33,7 @@ test("a broadcaster who comes back within the grace goes on with the same broadc
       await live.publish();
       await broadcaster.becomes("live");
       await live.goesOn(3);
-      time = await assertSamePlayback(player, time);
+      time = await player.wentOnSince(time);
       assert.equal(live.discontinuities(), 1);
     });
 
@@ -64,7 +42,7 @@ test("a broadcaster who comes back within the grace goes on with the same broadc
       await sleep(2_000);
       await live.publish("transcoder", { fromS: 60 });
       await live.goesOn(3);
-      time = await assertSamePlayback(player, time);
+      time = await player.wentOnSince(time);
       assert.equal(live.discontinuities(), 2);
     });
 
@@ -75,7 +53,7 @@ test("a broadcaster who comes back within the grace goes on with the same broadc
       await until("the first is disconnected", 5_000, () => !first.running);
       await live.goesOn(3);
       assert.ok(live.publisher.running, "the second stays");
-      time = await assertSamePlayback(player, time);
+      time = await player.wentOnSince(time);
       assert.equal(live.discontinuities(), 3);
     });
 

@@ -28,6 +28,8 @@ export interface EngineState {
   behindLive: boolean;
   /** The playlist has its ENDLIST. */
   listEnded: boolean;
+  /** The browser wants a click before it plays, even without sound. */
+  needsGesture: boolean;
 }
 
 const INITIAL: EngineState = {
@@ -38,6 +40,7 @@ const INITIAL: EngineState = {
   latencyS: null,
   behindLive: false,
   listEnded: false,
+  needsGesture: false,
 };
 
 const CONFIG: Partial<HlsConfig> = {
@@ -121,6 +124,7 @@ export class HlsEngine {
     this.#window = new RetryWindow(options.retryWindowMs);
     this.#hls = this.#attach();
     this.#ticker = setInterval(this.#tick, TICK_MS);
+    this.video.addEventListener("canplay", this.#autoplay);
     this.video.addEventListener("playing", this.#onPlaying);
     this.video.addEventListener("ended", this.#tick);
   }
@@ -187,6 +191,7 @@ export class HlsEngine {
   dispose(): void {
     clearInterval(this.#ticker);
     clearTimeout(this.#retryTimer);
+    this.video.removeEventListener("canplay", this.#autoplay);
     this.video.removeEventListener("playing", this.#onPlaying);
     this.video.removeEventListener("ended", this.#tick);
     this.#hls.destroy();
@@ -255,11 +260,13 @@ export class HlsEngine {
 
   /** A new hls.js instance: all it had parsed is forgotten, playback begins at the live position. */
   #renew(): void {
+    // Detaching pauses the element; whoever had paused it before wants it to stay so.
+    const wasPlaying = !this.video.paused;
     this.#hls.destroy();
     this.#details = null;
     this.#advancedAt = now();
     this.#hls = this.#attach();
-    if (this.#started) {
+    if (wasPlaying) {
       this.#play();
     }
   }
@@ -272,8 +279,30 @@ export class HlsEngine {
 
   // — the clock —
 
+  /**
+   * Starts by itself, without sound where the browser insists on that. Done on `canplay` rather
+   * than by Video.js on `loadstart`, whose `play()` is lost when hls.js attaches just then.
+   */
+  #autoplay = (): void => {
+    if (this.#started) {
+      return;
+    }
+    this.video.play().catch((error: DOMException) => {
+      if (error.name !== "NotAllowedError") {
+        return;
+      }
+      if (this.video.muted) {
+        this.#set({ needsGesture: true });
+      } else {
+        this.video.muted = true;
+        this.#autoplay();
+      }
+    });
+  };
+
   #onPlaying = (): void => {
     this.#started = true;
+    this.#set({ needsGesture: false });
     this.#tick();
   };
 

@@ -9,7 +9,7 @@ import "./controls";
 
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import type Player from "video.js/dist/types/player";
-import { BEHIND_S, type EngineState, type HlsEngine } from "./hls-engine";
+import { BEHIND_S, type EngineState, HlsEngine } from "./hls-engine";
 import { type HotkeyAction, hotkeyAction } from "./hotkeys";
 import { PlayerOverlay } from "./player-overlay";
 import { engineOf, HLS_TYPE, videojs } from "./video-js";
@@ -74,6 +74,7 @@ export function LivePlayer({
       aria-label={`Player: ${title}`}
       data-testid="player"
       data-phase={phase}
+      data-needs-gesture={state?.needsGesture ?? false}
       data-chosen={chosenName(state)}
     >
       <div ref={host} className="mq-player-host" />
@@ -98,7 +99,7 @@ function createPlayer(host: HTMLElement | null, src: string, retryWindowMs: numb
   return videojs(element, {
     fill: true,
     controls: true,
-    autoplay: "any",
+    autoplay: HlsEngine.isSupported() ? false : "any",
     playsinline: true,
     preload: "auto",
     liveui: true,
