@@ -24,6 +24,7 @@ const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// no proxies: it is for the platform's own addresses.
 #[expect(
     clippy::expect_used,
+    clippy::missing_panics_doc,
     reason = "start-up: fails only without TLS, which is built in"
 )]
 pub fn client(timeout: Duration) -> reqwest::Client {

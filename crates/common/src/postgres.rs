@@ -20,11 +20,11 @@ const STATEMENT_TIMEOUT: &str = "30s";
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "60s";
 /// How long a service waits at its start for the server and for its own database (which the
 /// bootstrap may still be making).
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 /// One attempt to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// All migrations together, the wait for another instance's included.
-const MIGRATE_TIMEOUT: Duration = Duration::from_secs(300);
+const MIGRATE_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// Where the service's own database is.
 #[derive(Clone, Debug, Args)]
@@ -114,7 +114,7 @@ pub async fn connect(
     Ok(PgPoolOptions::new()
         .max_connections(config.db_max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .idle_timeout(Duration::from_secs(600))
+        .idle_timeout(Duration::from_mins(10))
         .connect_lazy_with(options))
 }
 

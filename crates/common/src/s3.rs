@@ -32,7 +32,7 @@ use crate::{
 /// Marks the policy statement that is ours, so that an operator's own policy is never touched.
 const PUBLIC_READ_SID: &str = "MarqueePublicRead";
 /// How long a service waits at its start for the storage.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the object storage is, and how to sign in.
 #[derive(Clone, Debug, Args)]
@@ -90,8 +90,8 @@ pub fn client_at(config: &S3Config, endpoint: &Url) -> Client {
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(3))
                 .read_timeout(Duration::from_secs(15))
-                .operation_attempt_timeout(Duration::from_secs(60))
-                .operation_timeout(Duration::from_secs(180))
+                .operation_attempt_timeout(Duration::from_mins(1))
+                .operation_timeout(Duration::from_mins(3))
                 .build(),
         )
         .build();

@@ -26,7 +26,7 @@ use crate::{BoxError, error_chain, retry::Backoff};
 
 /// A handler that takes longer has failed. Well below `max.poll.interval.ms`, after which the
 /// group would give the partition to another.
-const HANDLER_TIMEOUT: Duration = Duration::from_secs(120);
+const HANDLER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A message, as the handler gets it.
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ where
             .map(|held| held.retry_at)
             .min()
             // Nothing to retry: far off, and any message comes first.
-            .unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+            .unwrap_or_else(|| Instant::now() + Duration::from_hours(1))
     }
 
     /// What was held of a partition that is no longer ours comes to its new owner.

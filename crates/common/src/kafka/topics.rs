@@ -30,8 +30,11 @@ pub async fn ensure_topics(config: &KafkaConfig, topics: &[&str]) -> Result<(), 
         .operation_timeout(Some(ASK_TIMEOUT));
     let made = tokio::time::timeout(ASK_TIMEOUT * 2, admin.create_topics(&wanted, &options))
         .await
-        .map_err(|_| KafkaError::Timeout)??;
-    for result in made {
+        .map_err(|_| KafkaError::Timeout)
+        .and_then(|made| made.map_err(KafkaError::Client));
+    // Joins its thread and closes its connections, which blocks.
+    tokio::task::spawn_blocking(move || drop(admin));
+    for result in made? {
         match result {
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, code)) => {

@@ -26,7 +26,7 @@ const CONCURRENT_KEYS: usize = 64;
 /// Deadline of a statement: a database that hangs is left, and the lock with it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sent rows are kept this long, for whoever looks for a missing event.
-const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
+const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
 
 #[derive(Debug, thiserror::Error)]
 enum RelayError {

@@ -5,6 +5,7 @@
 
 use std::{
     error::Error as _,
+    ffi::OsString,
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     process::ExitCode,
@@ -18,6 +19,7 @@ use clap::{
 
 use crate::{BoxError, error_chain};
 
+const ENDED_AS_ASKED: u8 = 0;
 const FAILED: u8 = 1;
 const MISCONFIGURED: u8 = 2;
 
@@ -44,14 +46,30 @@ where
     F: AsyncFnOnce(C) -> Result<(), E>,
     E: Into<BoxError>,
 {
-    let command = C::command()
+    ExitCode::from(run_from(service, std::env::args_os().collect(), run))
+}
+
+/// [`main`] with its arguments, program name first; the exit code.
+fn run_from<C, F, E>(service: &'static str, args: Vec<OsString>, run: F) -> u8
+where
+    C: Parser,
+    F: AsyncFnOnce(C) -> Result<(), E>,
+    E: Into<BoxError>,
+{
+    let mut command = C::command()
         .name(service)
         .subcommand(Command::new("health").about("Ask the running service whether it is healthy"));
+    // Completes the arguments, which are looked up below.
+    command.build();
     // Before anything is parsed: a health check needs the port and none of the secrets.
-    if std::env::args().nth(1).as_deref() == Some("health") {
+    if args.get(1).is_some_and(|first| first == "health") {
         return health(service, &command);
     }
-    let config = match parse::<C>(command.clone()) {
+    let parsed = command
+        .clone()
+        .try_get_matches_from(args)
+        .and_then(|matches| C::from_arg_matches(&matches));
+    let config = match parsed {
         Ok(config) => config,
         Err(error) => return refuse(service, &command, &error),
     };
@@ -59,11 +77,11 @@ where
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("{service}: cannot start threads: {error}");
-            return ExitCode::from(FAILED);
+            return FAILED;
         }
     };
     match runtime.block_on(run(config)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ENDED_AS_ASKED,
         Err(error) => {
             let error = error_chain(error.into().as_ref());
             if tracing::dispatcher::has_been_set() {
@@ -71,20 +89,16 @@ where
             } else {
                 eprintln!("{service}: {error}");
             }
-            ExitCode::from(FAILED)
+            FAILED
         }
     }
 }
 
-fn parse<C: Parser>(command: Command) -> Result<C, clap::Error> {
-    C::from_arg_matches(&command.try_get_matches()?)
-}
-
-fn refuse(service: &str, command: &Command, error: &clap::Error) -> ExitCode {
+fn refuse(service: &str, command: &Command, error: &clap::Error) -> u8 {
     if !error.use_stderr() {
         // --help and --version.
         let _ = error.print();
-        return ExitCode::SUCCESS;
+        return ENDED_AS_ASKED;
     }
     match mistakes(command, error) {
         Some(lines) => {
@@ -96,7 +110,7 @@ fn refuse(service: &str, command: &Command, error: &clap::Error) -> ExitCode {
             let _ = error.print();
         }
     }
-    ExitCode::from(MISCONFIGURED)
+    MISCONFIGURED
 }
 
 /// One line a wrong variable, without its value, which may be a secret. `None`: a mistake of
@@ -131,11 +145,11 @@ fn variable_of(command: &Command, shown: &str) -> String {
         )
 }
 
-fn health(service: &str, command: &Command) -> ExitCode {
+fn health(service: &str, command: &Command) -> u8 {
     let port = setting(command, "port").and_then(|port| port.parse().ok());
     let Some(port) = port else {
         eprintln!("{service}: PORT: no port to ask");
-        return ExitCode::from(MISCONFIGURED);
+        return MISCONFIGURED;
     };
     // A server that listens everywhere listens on loopback.
     let ip = match setting(command, "bind_addr").and_then(|addr| addr.parse().ok()) {
@@ -144,10 +158,10 @@ fn health(service: &str, command: &Command) -> ExitCode {
         _ => Ipv4Addr::LOCALHOST.into(),
     };
     match probe(SocketAddr::new(ip, port)) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ENDED_AS_ASKED,
         Err(error) => {
             eprintln!("{service}: {error}");
-            ExitCode::from(FAILED)
+            FAILED
         }
     }
 }
@@ -175,3 +189,6 @@ fn probe(addr: SocketAddr) -> std::io::Result<()> {
     let status = String::from_utf8_lossy(&status).into_owned();
     Err(std::io::Error::other(format!("/health answers {status}")))
 }
+
+#[cfg(test)]
+mod tests;
