@@ -1,6 +1,10 @@
 //! One request to a service and its answer back.
 
-use std::{error::Error, io, time::Duration};
+use std::{
+    error::Error,
+    io,
+    time::{Duration, Instant},
+};
 
 use axum::body::Body;
 use http::{Method, Request, Response, request};
@@ -83,7 +87,10 @@ impl Forwarder {
         let mut body = Some(body);
         loop {
             let attempt = Request::from_parts(head.clone(), body.take().unwrap_or_default());
-            let error = match self.attempt(service, attempt, body_limit).await {
+            let started = Instant::now();
+            let answer = self.attempt(service, attempt, body_limit).await;
+            measure(service, started, &answer);
+            let error = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
@@ -126,6 +133,24 @@ impl Forwarder {
         tokio::time::sleep(self.deadlines.answer).await;
         GatewayError::TooLate(service)
     }
+}
+
+/// The access log's measurement is of all services together; this one tells them apart.
+fn measure(service: ServiceName, started: Instant, answer: &Result<Response<Body>, GatewayError>) {
+    let status = answer
+        .as_ref()
+        .map_or("none", |answer| match answer.status().as_u16() / 100 {
+            1 | 2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        });
+    metrics::histogram!(
+        "gateway_upstream_duration_seconds",
+        "upstream" => service.as_str(),
+        "status" => status,
+    )
+    .record(started.elapsed().as_secs_f64());
 }
 
 fn readdress(

@@ -1,5 +1,6 @@
 //! POST /api/auth/refresh
 
+use marquee_auth::store::Store;
 use reqwest::{
     Method, StatusCode,
     header::{COOKIE, ORIGIN as ORIGIN_HEADER},
@@ -107,6 +108,40 @@ async fn an_expired_unknown_or_odd_token_is_worth_nothing() {
     auth.refresh(&ann.refresh_token)
         .await
         .is_problem(401, "refresh_token_invalid");
+}
+
+#[tokio::test]
+async fn what_has_expired_is_deleted_and_nothing_else() {
+    let auth = Auth::start().await;
+    let kept = auth.register("ann").await;
+    let kept = SignedIn::from(auth.refresh(&kept.refresh_token).await);
+    auth.sql("UPDATE refresh_tokens SET expires_at = now() WHERE used_at IS NOT NULL")
+        .await;
+    auth.register("bob").await;
+    auth.sql(
+        "UPDATE sessions SET expires_at = now() FROM users \
+         WHERE users.id = user_id AND username = 'bob'",
+    )
+    .await;
+    let pool = auth.pool().await;
+    assert_eq!(
+        Store::new(pool.clone())
+            .delete_expired_sessions()
+            .await
+            .unwrap(),
+        2
+    );
+    let rows: (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM sessions), (SELECT count(*) FROM refresh_tokens)",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(rows, (1, 1), "a session goes with its tokens");
+    assert_eq!(
+        auth.refresh(&kept.refresh_token).await.status,
+        StatusCode::OK
+    );
 }
 
 #[tokio::test]

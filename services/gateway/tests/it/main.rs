@@ -12,5 +12,6 @@ mod fixture;
 mod hygiene;
 mod limits;
 mod operations;
+mod process;
 mod routing;
 mod streaming;
