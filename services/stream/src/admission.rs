@@ -142,7 +142,7 @@ mod tests {
     fn knock() -> Knock<'static> {
         Knock {
             now: NOW,
-            key_expires_at: NOW + Duration::from_secs(3600),
+            key_expires_at: NOW + Duration::from_hours(1),
             held_until: None,
             contended_until: None,
             takeovers: &[],
@@ -193,7 +193,7 @@ mod tests {
             ..knock()
         };
         let refusal = Refusal::Held {
-            retry_after: Duration::from_secs(60),
+            retry_after: Duration::from_mins(1),
         };
         assert_eq!(held.verdict(), Verdict::Refuse(refusal));
         let later = Knock {

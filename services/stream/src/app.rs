@@ -63,12 +63,11 @@ impl App {
     /// Connects and migrates, and starts the tasks.
     pub async fn build(config: Config, telemetry: Telemetry) -> Result<Self, BoxError> {
         let pool = postgres::connect(&config.postgres, &MIGRATIONS).await?;
-        let usernames = match config.auth_fdw.database() {
-            Some(auth) => Usernames::set_up(&pool, &auth).await?,
-            None => {
-                tracing::warn!("AUTH_FDW_PASSWORD is not set: answers have no usernames");
-                Usernames::none()
-            }
+        let usernames = if let Some(auth) = config.auth_fdw.database() {
+            Usernames::set_up(&pool, &auth).await?
+        } else {
+            tracing::warn!("AUTH_FDW_PASSWORD is not set: answers have no usernames");
+            Usernames::none()
         };
         let redis = RedisClient::new(&config.redis)?;
         let producer = Producer::new(&config.kafka)?;

@@ -48,19 +48,19 @@ pub struct Config {
     pub rules: RulesConfig,
 }
 
-/// `auth_db` as the Postgres server of `streams_db` reaches it, for postgres_fdw.
+/// `auth_db` as the Postgres server of `streams_db` reaches it, for `postgres_fdw`.
 #[derive(Clone, Debug, Args)]
 pub struct AuthFdwConfig {
-    /// Host of auth_db.
+    /// Host of `auth_db`.
     #[arg(long, env = "AUTH_FDW_HOST", default_value = "localhost")]
     pub auth_fdw_host: String,
-    /// Port of auth_db.
+    /// Port of `auth_db`.
     #[arg(long, env = "AUTH_FDW_PORT", default_value_t = 5432)]
     pub auth_fdw_port: u16,
     /// Name of the database.
     #[arg(long, env = "AUTH_FDW_DB", default_value = "auth_db")]
     pub auth_fdw_db: String,
-    /// The role that may read users_public and nothing else.
+    /// The role that may read `users_public` and nothing else.
     #[arg(long, env = "AUTH_FDW_USER", default_value = "marquee_fdw")]
     pub auth_fdw_user: String,
     /// Its password; without one, answers have no usernames.

@@ -109,9 +109,8 @@ impl StreamStatus {
         match broadcast {
             Some(Phase::Live) => Self::Live,
             Some(Phase::Interrupted) => Self::Reconnecting,
-            Some(Phase::Starting) => Self::Active,
             Some(Phase::Ended) | None if key_expired => Self::Expired,
-            Some(Phase::Ended) | None => Self::Active,
+            Some(Phase::Starting | Phase::Ended) | None => Self::Active,
         }
     }
 

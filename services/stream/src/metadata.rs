@@ -83,6 +83,10 @@ pub struct MetadataPatch {
 }
 
 /// Tells a field that is `null` from one that is absent.
+#[expect(
+    clippy::option_option,
+    reason = "absent, null and a value are what serde and JSON have"
+)]
 fn present<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<String>>, D::Error> {

@@ -74,7 +74,10 @@ impl<K: Clone + Eq + Hash, V: Clone> RecentCopies<K, V> {
 
     /// The slot of `key`; `None` when there are too many and all are in use.
     fn slot(&self, key: &K) -> Option<Slot<V>> {
-        let mut slots = self.slots.lock().unwrap_or_else(|lock| lock.into_inner());
+        let mut slots = self
+            .slots
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(slot) = slots.get(key) {
             return Some(Arc::clone(slot));
         }

@@ -19,10 +19,10 @@ use crate::error::Error;
 /// Least wait between two attempts; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_secs(5);
 /// Longest wait between two attempts.
-const RETRY_MAX: Duration = Duration::from_secs(120);
+const RETRY_MAX: Duration = Duration::from_mins(2);
 /// A holder that renews an ended broadcast for longer than it can keep segments (10 min on disk)
 /// is not going to finish it.
-const HOLDER_MAX: Duration = Duration::from_secs(15 * 60);
+const HOLDER_MAX: Duration = Duration::from_mins(15);
 
 /// An ended broadcast that somebody has to finalize.
 #[derive(Clone, Debug)]

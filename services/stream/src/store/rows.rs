@@ -61,7 +61,7 @@ pub struct StreamRow {
     pub updated_at: OffsetDateTime,
     /// When its key's time is over.
     pub expires_at: OffsetDateTime,
-    /// The owner's name; `None` while auth_db is away.
+    /// The owner's name; `None` while `auth_db` is away.
     #[sqlx(default)]
     pub username: Option<String>,
 }

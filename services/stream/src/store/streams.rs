@@ -84,7 +84,11 @@ impl Store {
         .bind(change.category.is_some())
         .bind(change.category.clone().flatten())
         .bind(&change.tags)
-        .bind(change.visibility.map(|visibility| visibility.name()))
+        .bind(
+            change
+                .visibility
+                .map(super::super::metadata::Visibility::name),
+        )
         .execute(&mut *tx)
         .await?;
         sqlx::query(
@@ -94,7 +98,11 @@ impl Store {
         )
         .bind(id.0)
         .bind(&change.title)
-        .bind(change.visibility.map(|visibility| visibility.name()))
+        .bind(
+            change
+                .visibility
+                .map(super::super::metadata::Visibility::name),
+        )
         .execute(&mut *tx)
         .await?;
         Ok(tx.commit().await?)

@@ -1,4 +1,4 @@
-//! Owners' names, from `auth_db` through postgres_fdw.
+//! Owners' names, from `auth_db` through `postgres_fdw`.
 //!
 //! A plain join with `users_foreign` fetches every user there is before it limits. So each list
 //! is read page first: the page is materialized, and only its users are asked for (DESIGN.md
@@ -148,7 +148,7 @@ impl Usernames {
         let away_until = self
             .away_until
             .lock()
-            .unwrap_or_else(|lock| lock.into_inner());
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         self.configured && away_until.is_none_or(|until| until <= Instant::now())
     }
 
@@ -160,7 +160,7 @@ impl Usernames {
         let mut away_until = self
             .away_until
             .lock()
-            .unwrap_or_else(|lock| lock.into_inner());
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         *away_until = Some(Instant::now() + PAUSE);
     }
 }

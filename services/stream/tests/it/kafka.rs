@@ -46,7 +46,7 @@ async fn live_events_reach_kafka_in_order_keyed_by_stream_and_without_a_key() {
     ));
     eventually(
         "all events are in Kafka",
-        Duration::from_secs(60),
+        Duration::from_mins(1),
         async || (received.lock().unwrap().len() >= expected.len()).then_some(()),
     )
     .await;

@@ -6,6 +6,10 @@
     clippy::expect_used,
     reason = "a failed unwrap is a failed test"
 )]
+#![allow(
+    clippy::similar_names,
+    reason = "a word on the world, a patch of a path: short names beside each other"
+)]
 
 mod broadcasts;
 mod events;
@@ -15,9 +19,11 @@ mod keys;
 mod leaks;
 mod openapi;
 mod public;
+mod setup;
 mod streams;
 mod sweeper;
 mod transcoder;
 mod usernames;
 mod viewers;
+mod wire;
 mod world;

@@ -1,4 +1,4 @@
-//! Usernames from `auth_db` through the real postgres_fdw.
+//! Usernames from `auth_db` through the real `postgres_fdw`.
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use marquee_common::{
     auth::AuthContext,
     config::LogConfig,
     contract::{
-        AccessClaims, EventId, Role, SessionId, StreamId, UserId,
+        AccessClaims, Role, SessionId, StreamId, UserId,
         ingest::{Authorized, EventReceipt, RenewResponse, RenewedBroadcast},
     },
     server::Lifecycle,
@@ -20,20 +20,19 @@ use marquee_stream::{
     config::Config,
     sweeper::Sweeper,
 };
-use marquee_testkit::{TestDatabase, database, infra};
+use marquee_testkit::{TestDatabase, database};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
-pub const INTERNAL_API_KEY: &str = "an internal key that is long enough for tests";
-pub const JWT_SECRET_KEY: &str = "a signing key that is long enough for tests";
+pub use crate::{
+    setup::{INTERNAL_API_KEY, arguments, bootstrap},
+    wire::{ended, event, health, interrupted, live, live_with},
+};
+
 /// An instance that has listened long enough to call silence silence.
-pub const LONG: Duration = Duration::from_secs(3600);
-
-const SERVICE_ROLE: &str = "marquee_test_stream";
-const READER_ROLE: &str = "marquee_test_reader";
-const ROLE_PASSWORD: &str = "roles-of-tests";
+pub const LONG: Duration = Duration::from_hours(1);
 
 pub struct World {
     pub url: String,
@@ -111,7 +110,7 @@ impl World {
         let telemetry = telemetry::init(
             "stream",
             &LogConfig {
-                rust_log: "warn".to_owned(),
+                rust_log: "error".to_owned(),
                 ..LogConfig::default()
             },
         );
@@ -385,119 +384,4 @@ pub fn stream_in(body: &Value) -> Stream {
         id: body["id"].as_str().unwrap().parse().unwrap(),
         key: body["stream_key"].as_str().unwrap().to_owned(),
     }
-}
-
-/// An event with an id of its own.
-pub fn event(held: &Authorized, seq: u64, kind: Value) -> Value {
-    let mut event = json!({
-        "event_id": EventId::new(),
-        "broadcast_id": held.broadcast_id,
-        "epoch": held.epoch,
-        "seq": seq,
-        "at": OffsetDateTime::now_utc().format(&Rfc3339).unwrap(),
-    });
-    event
-        .as_object_mut()
-        .unwrap()
-        .append(&mut kind.as_object().unwrap().clone());
-    event
-}
-
-pub fn live() -> Value {
-    live_with(&["720p", "480p", "360p"])
-}
-
-pub fn live_with(qualities: &[&str]) -> Value {
-    json!({"type": "live", "data": {
-        "available_qualities": qualities, "audio": true,
-        "width": 1280, "height": 720, "fps": 30.0, "codec": "h264",
-    }})
-}
-
-pub fn interrupted() -> Value {
-    json!({"type": "interrupted", "data": {"reason": "publisher_left"}})
-}
-
-pub fn ended() -> Value {
-    json!({"type": "ended", "data": {"reason": "grace_over"}})
-}
-
-pub fn health(bitrate_bps: u64) -> Value {
-    json!({"type": "health", "data": {
-        "bitrate_bps": bitrate_bps, "fps": 30.0, "rtt_ms": 12.5, "packets_lost": 1,
-        "packets_dropped": 0, "encode_speed": 1.0, "storage_behind_s": 0.4,
-        "keyframe_interval_ms": 2000,
-    }})
-}
-
-/// Arguments of the service for these databases.
-pub fn arguments(streams: &TestDatabase, auth: &TestDatabase, extra: &[&str]) -> Vec<String> {
-    let infra = infra();
-    let redis = infra.redis_url.trim_start_matches("redis://").to_owned();
-    let (redis_host, redis_port) = redis.split_once(':').unwrap();
-    let server = server_of(&infra.postgres_url);
-    let (pg_host, pg_port) = server.split_once(':').unwrap();
-    let pairs = [
-        ("--port", "0"),
-        ("--bind-addr", "127.0.0.1"),
-        ("--jwt-secret-key", JWT_SECRET_KEY),
-        ("--internal-api-key", INTERNAL_API_KEY),
-        ("--public-base-url", "http://tv.example"),
-        ("--public-rtmp-url", "rtmp://tv.example:1935"),
-        ("--public-srt-url", "srt://tv.example:8890"),
-        (
-            "--db-url",
-            &format!(
-                "postgres://{SERVICE_ROLE}:{ROLE_PASSWORD}@{server}/{}",
-                streams.name
-            ),
-        ),
-        ("--redis-host", redis_host),
-        ("--redis-port", redis_port),
-        ("--kafka-bootstrap-servers", &infra.kafka),
-        ("--auth-fdw-host", pg_host),
-        ("--auth-fdw-port", pg_port),
-        ("--auth-fdw-db", &auth.name),
-        ("--auth-fdw-user", READER_ROLE),
-        ("--auth-fdw-password", ROLE_PASSWORD),
-    ];
-    let mut arguments = vec!["stream".to_owned()];
-    for (name, value) in pairs {
-        arguments.extend([name.to_owned(), value.to_owned()]);
-    }
-    arguments.extend(extra.iter().map(ToString::to_string));
-    arguments
-}
-
-/// `host:port` of a database URL.
-fn server_of(url: &str) -> &str {
-    let after_credentials = url.rsplit_once('@').unwrap().1;
-    after_credentials.split_once('/').unwrap().0
-}
-
-/// The superuser's part, as the platform's bootstrap does it: roles without more rights than the
-/// services have, the extension, the view.
-pub async fn bootstrap(db: &PgPool, name: &str, auth_db: &PgPool) {
-    let roles = format!(
-        "DO $$ BEGIN CREATE ROLE {SERVICE_ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'; \
-         EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$; \
-         DO $$ BEGIN CREATE ROLE {READER_ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'; \
-         EXCEPTION WHEN duplicate_object OR unique_violation THEN END $$; \
-         CREATE EXTENSION postgres_fdw; \
-         GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {SERVICE_ROLE}; \
-         ALTER DATABASE \"{name}\" OWNER TO {SERVICE_ROLE}"
-    );
-    sqlx::raw_sql(AssertSqlSafe(roles))
-        .execute(db)
-        .await
-        .unwrap();
-    let users = format!(
-        "CREATE TABLE users (id uuid PRIMARY KEY, username text NOT NULL UNIQUE); \
-         CREATE VIEW users_public AS SELECT id, username FROM users; \
-         GRANT SELECT ON users_public TO {READER_ROLE}"
-    );
-    sqlx::raw_sql(AssertSqlSafe(users))
-        .execute(auth_db)
-        .await
-        .unwrap();
 }
