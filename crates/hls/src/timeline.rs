@@ -54,9 +54,10 @@ impl RenditionTimeline {
         }
     }
 
-    /// The timeline as storage and the last published playlist tell it. Names of other broadcasts
-    /// and rungs are passed over; the highest epoch wins a number; what was published stays as it
-    /// was published.
+    /// The timeline as storage and the last published playlist tell it. `names` are those of all
+    /// the broadcast's renditions; names of other broadcasts are passed over. The highest epoch
+    /// wins a number; what was published stays as it was published. A number that only another
+    /// rendition stored is a gap of the same time here, so that all renditions agree.
     pub fn rebuild(
         rung: Rung,
         broadcast: BroadcastTag,
@@ -65,18 +66,23 @@ impl RenditionTimeline {
         published: Option<&MediaPlaylist>,
     ) -> Self {
         let published = published.filter(|playlist| belongs(playlist, rung, broadcast));
-        let mut stored: BTreeMap<u64, SegmentName> = BTreeMap::new();
-        for name in names {
-            if name.rung == rung && name.broadcast == broadcast {
-                let winner = stored.entry(name.msn).or_insert(name);
-                if name.epoch > winner.epoch {
-                    *winner = name;
-                }
+        let mut winners: BTreeMap<u64, SegmentName> = BTreeMap::new();
+        for name in names.into_iter().filter(|name| name.broadcast == broadcast) {
+            let winner = winners.entry(name.msn).or_insert(name);
+            let rank = |candidate: &SegmentName| (candidate.epoch, candidate.rung == rung);
+            if rank(&name) > rank(winner) {
+                *winner = name;
             }
         }
-        let mut entries: BTreeMap<u64, Entry> = stored
+        let mut entries: BTreeMap<u64, Entry> = winners
             .into_iter()
-            .map(|(msn, name)| (msn, Entry::stored(&name)))
+            .map(|(msn, name)| {
+                let entry = Entry {
+                    gap: name.rung != rung,
+                    ..Entry::stored(&SegmentName { rung, ..name })
+                };
+                (msn, entry)
+            })
             .collect();
         let mut timeline = Self::new(rung, broadcast, discontinuity_seq_first);
         if let Some(playlist) = published {

@@ -308,6 +308,44 @@ fn a_successor_fills_what_may_have_been_announced_and_marks_one_discontinuity() 
 }
 
 #[test]
+fn a_number_that_only_another_rendition_stored_is_a_gap_of_the_same_time() {
+    let mut broadcast = Broadcast::new();
+    for step in [
+        Step::Store(2000),
+        Step::Store(1900),
+        Step::Restart(700),
+        Step::Store(2100),
+    ] {
+        broadcast.take(&step);
+    }
+    let names = broadcast.names.clone();
+    let low: Vec<_> = names
+        .iter()
+        .take(1)
+        .map(|name| SegmentName {
+            rung: Rung::P360,
+            ..*name
+        })
+        .collect();
+    let rebuild = |rung| {
+        let all = names.iter().chain(&low).copied();
+        RenditionTimeline::rebuild(rung, tag(), 7, all, None).window(DVR)
+    };
+    let (high, low) = (rebuild(Rung::P720), rebuild(Rung::P360));
+    assert_eq!(high.entries.len(), 3);
+    for (high, low) in high.entries.iter().zip(&low.entries) {
+        assert_eq!(low.gap, low.msn > 1);
+        assert_eq!(
+            Entry {
+                gap: false,
+                ..low.clone()
+            },
+            *high
+        );
+    }
+}
+
+#[test]
 fn a_playlist_reads_as_the_rfc_shows_it() {
     let mut broadcast = Broadcast::new();
     for step in [

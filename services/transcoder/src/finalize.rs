@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::output::{
     BroadcastNumbers, OutputContext,
     objects::{StorageError, playlist_key},
-    stored_timeline,
+    stored_timelines,
 };
 
 /// All of it, all renditions together.
@@ -45,24 +45,15 @@ pub async fn finalize(
         discontinuity_seq_first: request.discontinuity_seq_first,
         resumed: true,
     };
-    let deadline = Instant::now() + DEADLINE;
+    let mut rungs = Vec::with_capacity(request.ladder.rungs.len());
     for name in &request.ladder.rungs {
-        end_rendition(context, numbers, name.parse()?, deadline).await?;
+        rungs.push(name.parse()?);
     }
-    tracing::info!(%stream_id, broadcast_id = %request.broadcast_id, "ended a dead colleague's broadcast");
-    Ok(())
-}
-
-async fn end_rendition(
-    context: &OutputContext,
-    numbers: BroadcastNumbers,
-    rung: Rung,
-    deadline: Instant,
-) -> Result<(), FinalizeError> {
+    let deadline = Instant::now() + DEADLINE;
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
     loop {
-        let error = match try_end(context, numbers, rung).await {
-            Ok(true) => return Ok(()),
+        let error = match try_end(context, numbers, &rungs).await {
+            Ok(true) => break,
             Ok(false) => None,
             Err(error) => Some(error),
         };
@@ -71,28 +62,35 @@ async fn end_rendition(
         }
         tokio::time::sleep(backoff.next().unwrap_or(LAST_RETRY)).await;
     }
+    tracing::info!(%stream_id, broadcast_id = %request.broadcast_id, "ended a dead colleague's broadcast");
+    Ok(())
 }
 
-/// Tells whether the ended playlist is what storage holds.
+/// Tells whether the ended playlists are what storage holds.
 async fn try_end(
     context: &OutputContext,
     numbers: BroadcastNumbers,
-    rung: Rung,
+    rungs: &[Rung],
 ) -> Result<bool, StorageError> {
-    let key = playlist_key(numbers.stream_id, rung);
-    let published = context.objects.get_playlist(&key).await?;
-    if published.is_some_and(|text| lists_a_later_broadcast(&text, rung, numbers.broadcast)) {
-        return Ok(true);
+    let objects = &context.objects;
+    for (rung, mut timeline) in stored_timelines(context, numbers, rungs).await? {
+        let key = playlist_key(numbers.stream_id, rung);
+        let published = objects.get_playlist(&key).await?;
+        if published.is_some_and(|text| lists_a_later_broadcast(&text, rung, numbers.broadcast)) {
+            continue;
+        }
+        timeline.end();
+        let playlist = timeline.window(context.dvr_window);
+        if playlist.entries.iter().all(|entry| entry.gap) {
+            continue;
+        }
+        let text = playlist.write();
+        objects.put_playlist(&key, text.clone()).await?;
+        if objects.get_playlist(&key).await? != Some(text) {
+            return Ok(false);
+        }
     }
-    let mut timeline = stored_timeline(context, numbers, rung).await?;
-    timeline.end();
-    let playlist = timeline.window(context.dvr_window);
-    if playlist.entries.is_empty() {
-        return Ok(true);
-    }
-    let text = playlist.write();
-    context.objects.put_playlist(&key, text.clone()).await?;
-    Ok(context.objects.get_playlist(&key).await? == Some(text))
+    Ok(true)
 }
 
 /// The stream went live again meanwhile: its playlist is no longer this broadcast's to end.

@@ -111,13 +111,14 @@ impl Output {
         lease: Lease,
         reported: watch::Sender<Numbers>,
     ) -> Result<Self, StorageError> {
-        let mut rebuilt = Vec::with_capacity(rungs.len());
-        for rung in rungs {
-            rebuilt.push((*rung, stored_timeline(context, numbers, *rung).await?));
-        }
+        let renditions = if numbers.resumed {
+            stored_timelines(context, numbers, rungs).await?
+        } else {
+            new_timelines(numbers, rungs)
+        };
         let timelines = Arc::new(Timelines::new(
             numbers,
-            rebuilt,
+            renditions,
             context.dvr_window,
             reported,
         ));
@@ -262,33 +263,48 @@ impl RunOutput {
     }
 }
 
-/// What storage and the last published playlist say of a rendition.
-pub async fn stored_timeline(
+/// What storage and the last published playlists say of a broadcast's renditions.
+pub async fn stored_timelines(
     context: &OutputContext,
     numbers: BroadcastNumbers,
-    rung: Rung,
-) -> Result<RenditionTimeline, StorageError> {
-    if !numbers.resumed {
-        return Ok(RenditionTimeline::new(
-            rung,
+    rungs: &[Rung],
+) -> Result<Vec<(Rung, RenditionTimeline)>, StorageError> {
+    let objects = &context.objects;
+    let mut names = Vec::new();
+    for rung in rungs {
+        names.extend(
+            objects
+                .list_names(numbers.stream_id, *rung, numbers.broadcast)
+                .await?,
+        );
+    }
+    let mut timelines = Vec::with_capacity(rungs.len());
+    for rung in rungs {
+        let published = objects
+            .get_playlist(&playlist_key(numbers.stream_id, *rung))
+            .await?
+            .and_then(|text| MediaPlaylist::parse(&text).ok());
+        let timeline = RenditionTimeline::rebuild(
+            *rung,
             numbers.broadcast,
             numbers.discontinuity_seq_first,
-        ));
+            names.iter().copied(),
+            published.as_ref(),
+        );
+        timelines.push((*rung, timeline));
     }
-    let names = context
-        .objects
-        .list_names(numbers.stream_id, rung, numbers.broadcast)
-        .await?;
-    let published = context
-        .objects
-        .get_playlist(&playlist_key(numbers.stream_id, rung))
-        .await?
-        .and_then(|text| MediaPlaylist::parse(&text).ok());
-    Ok(RenditionTimeline::rebuild(
-        rung,
-        numbers.broadcast,
-        numbers.discontinuity_seq_first,
-        names,
-        published.as_ref(),
-    ))
+    Ok(timelines)
+}
+
+fn new_timelines(numbers: BroadcastNumbers, rungs: &[Rung]) -> Vec<(Rung, RenditionTimeline)> {
+    let first = numbers.discontinuity_seq_first;
+    rungs
+        .iter()
+        .map(|rung| {
+            (
+                *rung,
+                RenditionTimeline::new(*rung, numbers.broadcast, first),
+            )
+        })
+        .collect()
 }
