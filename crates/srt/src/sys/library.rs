@@ -1,0 +1,61 @@
+//! libsrt's global state: started with the first socket, ended with the last.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::panic::catch_unwind;
+use std::ptr;
+
+use super::{Fault, raw};
+
+/// The name under which libsrt's own lines come out of `tracing`, at debug level.
+const LOG_TARGET: &str = "libsrt";
+
+/// A share in the started library, which counts them itself. When the last one goes, libsrt stops
+/// its threads and closes its UDP sockets; that takes up to two seconds, so the shares are held by
+/// sockets, and sockets by threads of ours (never by an async task alone).
+pub struct Library(());
+
+impl Library {
+    pub fn start() -> Result<Self, Fault> {
+        Fault::check(raw::srt_startup())?;
+        // SAFETY: the handler is a plain function that lives as long as the process; it takes no
+        // opaque pointer.
+        unsafe { raw::srt_setloghandler(ptr::null_mut(), forward_log) };
+        raw::srt_setlogflags(raw::LOGF_BARE);
+        // A lost packet can cost a line: let libsrt format them only where somebody reads them.
+        raw::srt_setloglevel(
+            if tracing::enabled!(target: LOG_TARGET, tracing::Level::DEBUG) {
+                raw::LOG_NOTICE
+            } else {
+                raw::LOG_CRIT
+            },
+        );
+        Ok(Self(()))
+    }
+}
+
+impl Drop for Library {
+    fn drop(&mut self) {
+        raw::srt_cleanup();
+    }
+}
+
+/// libsrt would write to stderr. At these levels it names addresses and socket numbers, and of a
+/// stream id no more than its length.
+unsafe extern "C" fn forward_log(
+    _opaque: *mut c_void,
+    level: c_int,
+    _file: *const c_char,
+    _line: c_int,
+    _area: *const c_char,
+    message: *const c_char,
+) {
+    if message.is_null() {
+        return;
+    }
+    // SAFETY: libsrt passes a NUL-terminated string that lives through the call.
+    let message = unsafe { CStr::from_ptr(message) };
+    // A subscriber that panics must not unwind into C. There is nobody left to tell.
+    let _ = catch_unwind(|| {
+        tracing::debug!(target: LOG_TARGET, level, "{}", message.to_string_lossy().trim_end());
+    });
+}
