@@ -1,3 +1,5 @@
+//! The ladder's rules for every size a camera can send.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;

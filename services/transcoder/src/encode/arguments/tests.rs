@@ -1,3 +1,5 @@
+//! The command line ffmpeg is started with, as snapshots: each flag has a measured reason.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! When the source's own rung may be passed through, and from where it is made again when not.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What the inspector sees in sources of all kinds, hostile ones included.
+
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use marquee_hls::ts::StreamType;
