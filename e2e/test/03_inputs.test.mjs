@@ -4,7 +4,8 @@
  */
 
 import assert from "node:assert/strict";
-import { before, describe, test } from "node:test";
+import { after, before, describe, test } from "node:test";
+import { launchBrowser, openPage } from "../lib/browser.mjs";
 import {
   assertNothingMissing,
   assertRunsThrough,
@@ -24,10 +25,13 @@ const LONGEST_S = 2.45;
 const AT_ONCE = { concurrency: 2 };
 
 let scene;
+let browser;
 
 before(async () => {
   scene = await openScene();
+  browser = await launchBrowser();
 });
+after(() => browser?.close());
 
 /**
  * Pushes an input to its end, waits for ENDLIST and checks what holds for all of them. `further`
@@ -107,7 +111,18 @@ describe("a source", AT_ONCE, () => {
 
   test("without sound", input("video-only", ["360p"]));
 
-  test("without pictures has one rendition", input("audio-only", ["audio"]));
+  test(
+    "without pictures has one rendition, which browsers play",
+    input("audio-only", ["audio"], undefined, {
+      during: async (live) => {
+        const { page, player, close } = await openPage(browser, live.pageUrl);
+        await player.playsOn(8_000);
+        await page.getByTestId("audio-only").waitFor();
+        assert.ok((await player.video()).audioBytes > 0, "there is sound");
+        await close();
+      },
+    }),
+  );
 
   test(
     "in portrait keeps its shape",

@@ -94,7 +94,7 @@ function Offline({ stream }: { stream: PublicStream }) {
   return (
     <div className={FRAME}>
       <div className="absolute inset-0 opacity-45">
-        <StreamArt stream={stream} />
+        <StreamArt stream={stream} initial={false} />
       </div>
       <div
         data-testid="offline"

@@ -75,7 +75,7 @@ function AudioOnly() {
         <i
           // biome-ignore lint/suspicious/noArrayIndexKey: a fixed picture
           key={index}
-          style={{ height: `${height * 100}%`, animationDelay: `${index * -0.23}s` }}
+          style={{ height: `${height * 6}rem`, animationDelay: `${index * -0.23}s` }}
         />
       ))}
     </div>

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { type PublicStream, titleOf } from "../api/streams";
 import { hueOf } from "./hue";
 
-export function StreamArt({ stream }: { stream: PublicStream }) {
+export function StreamArt({ stream, initial = true }: { stream: PublicStream; initial?: boolean }) {
   const [broken, setBroken] = useState<string | null>(null);
   const src = stream.thumbnail_url;
   if (src && src !== broken) {
@@ -28,9 +28,11 @@ export function StreamArt({ stream }: { stream: PublicStream }) {
         background: `radial-gradient(120% 140% at 15% 0%, oklch(0.5 0.14 ${hue}) 0%, oklch(0.31 0.1 ${hue - 22}) 46%, oklch(0.18 0.05 ${hue - 40}) 100%)`,
       }}
     >
-      <span className="font-wide text-6xl font-black text-white/20">
-        {titleOf(stream).charAt(0).toUpperCase()}
-      </span>
+      {initial && (
+        <span className="font-wide text-6xl font-black text-white/20">
+          {titleOf(stream).charAt(0).toUpperCase()}
+        </span>
+      )}
     </div>
   );
 }
