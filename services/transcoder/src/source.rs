@@ -40,7 +40,8 @@
 //! `keep_segments` 0 nothing of this run has been published, so it is no DISCONTINUITY (and
 //! `abort` does); otherwise it is one. After that the rule stays silent until the next head.
 //!
-//! (5) After [`SourceEvent::NewHead`] the inspector has begun anew at a keyframe: another
+//! (5) After [`SourceEvent::NewHead`] the inspector has begun anew at a keyframe (by itself where the
+//! picture changed, media is missing, or sound was away for a minute): another
 //! [`SourceEvent::HeadReady`] follows. The rule has begun anew too. The session asks for a new
 //! head itself, with [`SourceInspector::begin_new_head`], when its encoder fell, when
 //! [`SourceEvent::AudioStarted`] comes while the plan has `Sound::Silence` (also while the probe
@@ -61,3 +62,4 @@ pub use copy_rule::{CopyRefusal, CopyRestart, CopyRule};
 pub use event::{Keyframe, NewHeadReason, SourceError, SourceEvent, SourceStats};
 pub use inspector::SourceInspector;
 pub use probe::{AudioSource, ProbeError, Source, VideoSource, probe};
+pub(crate) use timeline::LARGEST_STEP_SECONDS;

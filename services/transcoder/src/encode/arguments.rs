@@ -6,6 +6,8 @@ use crate::ladder::{
     AUDIO_KBPS, EncodePlan, Keyframes, OutputVideo, Picture, Sound, buffer_kbit, max_rate_kbps,
 };
 
+use crate::source::LARGEST_STEP_SECONDS;
+
 /// The child's descriptor of the first output; the others follow, and the progress pipe last.
 pub(super) const FIRST_FD: i32 = 3;
 
@@ -30,6 +32,7 @@ pub fn ffmpeg_arguments(plan: &EncodePlan) -> Vec<String> {
     // The defaults probe for 5 s, and with them the first playlist comes 3 s later. `-fflags
     // nobuffer` would be faster still, but drops the first GOP.
     args.add("-probesize 1000000 -analyzeduration 500000");
+    args.pair("-dts_delta_threshold", LARGEST_STEP_SECONDS.to_string());
     args.add("-protocol_whitelist pipe -f mpegts -i pipe:0");
     for graph in filter_graphs(plan) {
         args.pair("-filter_complex", graph);

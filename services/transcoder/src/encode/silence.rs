@@ -18,7 +18,7 @@ const PATIENCE_TICKS: i64 = 90_000;
 /// Audio behind its video by more than this is not a habit worth keeping up in the silence.
 const MOST_LAG_TICKS: i64 = 90_000;
 /// A hole longer than this is a jump of the clock.
-const LONGEST_HOLE_TICKS: i64 = 30 * 90_000;
+const LONGEST_HOLE_TICKS: i64 = 120 * 90_000;
 /// Frames in one PES packet, which then fits one TS packet.
 const FRAMES_PER_PES: i64 = 10;
 /// How many are due before they are written, so that little of each packet is stuffing.

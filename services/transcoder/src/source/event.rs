@@ -29,7 +29,8 @@ pub enum SourceEvent {
         /// Milliseconds, negative when it was set back.
         by_ms: i64,
     },
-    /// So much media is missing. The segment it falls into is longer by it.
+    /// There was no picture for so long. Where media is missing (a second or more, of the sound as
+    /// well), a new head follows with the next keyframe and what comes before that is dropped.
     Hole {
         /// Milliseconds.
         ms: i64,
@@ -58,6 +59,10 @@ pub enum NewHeadReason {
     Asked,
     /// The source's picture is another one (size, codec, parameters) from here on.
     FormatChanged,
+    /// A second of media or more is missing before it.
+    MediaMissing,
+    /// Sound is back that was away for so long that a running ffmpeg would take its time for wrong.
+    SoundReturned,
 }
 
 /// Why a source is of no use.

@@ -11,17 +11,16 @@ use super::timeline::{FrameTime, Irregular, SECOND, Timeline};
 mod meters;
 mod phase;
 mod search;
+mod sound;
 
 use meters::{Gop, Rate, Sound, SoundChange};
 use phase::Phase;
 use search::Search;
 
-/// Video that is listed is waited for so long while audio comes.
-const VIDEO_PATIENCE: i64 = 2 * SECOND;
-/// Video that does not come for so long while audio goes on has stopped.
-const VIDEO_STOPPED: i64 = 3 * SECOND;
 /// A source that changes its picture more often than this is not begun anew each time.
 const FORMAT_SETTLED: i64 = 5 * SECOND;
+/// A hole in the picture of less is nothing a new beginning would help.
+const MISSING: i64 = SECOND;
 /// Packets held while the kind of a frame is not known.
 const MAX_PENDING: usize = 128 * 1024;
 
@@ -88,8 +87,20 @@ struct State {
     asked: Option<NewHeadReason>,
     video_stopped: bool,
     video_told: bool,
+    withheld: Withheld,
     began_at: Option<i64>,
     search: Search,
+}
+
+/// What is not handed out before the next head.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Withheld {
+    #[default]
+    Nothing,
+    /// The present ffmpeg would take its time for wrong.
+    Sound,
+    /// Media is missing, and what comes refers to it.
+    Everything,
 }
 
 /// The access unit that is coming in.
@@ -200,16 +211,20 @@ impl State {
             self.keyframe(head, packet, events);
         }
         let pending = self.pending.split();
-        if self.phase.is_open() {
+        if self.hands_out() {
             self.media.extend_from_slice(&pending);
         }
         self.tick(events);
     }
 
     fn clock(&mut self, frame: FrameTime, events: &mut Vec<SourceEvent>) {
+        let sound = self.sound.time();
+        let heard = match (sound, std::mem::replace(&mut self.video_seen_at, sound)) {
+            (Some(now), Some(before)) => now - before,
+            _ => 0,
+        };
         self.last_frame = Some(frame);
         self.search.clock(frame.decoded);
-        self.video_seen_at = self.sound.time();
         self.rate.at(frame.decoded);
         match frame.irregular {
             Some(Irregular::Jump(by)) => events.push(SourceEvent::ClockJump { by_ms: ms(by) }),
@@ -217,6 +232,10 @@ impl State {
                 events.push(SourceEvent::Hole { ms: ms(frame.step) });
                 if let Some(gop) = &mut self.gop {
                     gop.holes += frame.step;
+                }
+                // A picture that stood still while the sound went on is nothing lost.
+                if frame.step >= MISSING && heard < frame.step / 2 {
+                    self.lose();
                 }
             }
             None => {}
@@ -235,6 +254,16 @@ impl State {
         }
     }
 
+    /// What was to come is missing: a new head begins at the next keyframe.
+    fn lose(&mut self) {
+        if self.phase.is_open() {
+            self.asked.get_or_insert(NewHeadReason::MediaMissing);
+            self.withheld = Withheld::Everything;
+            self.gop = None;
+            self.search.restart();
+        }
+    }
+
     fn keyframe(&mut self, head: &FrameHead, packet: &Packet<'_>, events: &mut Vec<SourceEvent>) {
         self.video_stopped = false;
         self.compare(head);
@@ -249,7 +278,7 @@ impl State {
         if begins {
             self.parameters.clone_from(&head.parameters);
             self.begin(true, events);
-        } else if !self.phase.with_video() {
+        } else if !self.phase.with_video() || !self.hands_out() {
             return;
         }
         let Some(frame) = self.last_frame else {
@@ -288,50 +317,6 @@ impl State {
         }
     }
 
-    fn audio(&mut self, packet: &Packet<'_>, events: &mut Vec<SourceEvent>) {
-        self.rate.add(PACKET);
-        let Some(start) = &packet.start else {
-            self.route(packet);
-            return;
-        };
-        let video = self.last_frame.map(|frame| frame.decoded);
-        let change = self.sound.heard(start.pts, video);
-        if change == Some(SoundChange::Started) && self.phase.is_flowing() {
-            events.push(SourceEvent::AudioStarted);
-        }
-        self.without_video(packet, events);
-        self.route(packet);
-        self.tick(events);
-    }
-
-    /// What audio has to do where no video comes.
-    fn without_video(&mut self, packet: &Packet<'_>, events: &mut Vec<SourceEvent>) {
-        let Some(now) = self.sound.time() else {
-            return;
-        };
-        let seen_at = self.video_seen_at.get_or_insert(now);
-        *seen_at += self.sound.leap();
-        let away_for = now - *seen_at;
-        if self.last_frame.is_none() {
-            self.rate.at(now);
-        }
-        if self.phase.with_video() && away_for > VIDEO_STOPPED && !self.video_stopped {
-            self.video_stopped = true;
-            self.end_unit(packet, events);
-            events.push(SourceEvent::VideoStopped);
-        }
-        let listed = packet.tables.video().is_some();
-        let alone = !listed || away_for > VIDEO_PATIENCE;
-        let due = match self.phase {
-            Phase::Seeking => true,
-            _ => self.asked.is_some() && (self.video_stopped || !self.phase.with_video()),
-        };
-        if alone && due {
-            self.begin(false, events);
-            self.media.extend_from_slice(packet.tables.packets());
-        }
-    }
-
     /// A head begins with the packets that are pending or come next.
     fn begin(&mut self, with_video: bool, events: &mut Vec<SourceEvent>) {
         self.hand_out(events);
@@ -346,7 +331,8 @@ impl State {
             self.timeline = Timeline::default();
         }
         self.video_told = false;
-        self.sound.present = false;
+        self.withheld = Withheld::Nothing;
+        self.sound.begin();
         self.began_at = self.now();
         self.phase = Phase::head(with_video, self.began_at);
     }
@@ -363,7 +349,7 @@ impl State {
         let undecided = self.unit.as_ref().is_some_and(|unit| unit.scan.is_some());
         if undecided {
             self.pending.extend_from_slice(packet.bytes);
-        } else if self.phase.is_open() {
+        } else if self.hands_out() {
             self.media.extend_from_slice(packet.bytes);
         }
         if self.phase.is_open() {
@@ -371,7 +357,14 @@ impl State {
         }
     }
 
+    fn hands_out(&self) -> bool {
+        self.phase.is_open() && self.withheld != Withheld::Everything
+    }
+
     fn tick(&mut self, events: &mut Vec<SourceEvent>) {
+        if !self.hands_out() {
+            return;
+        }
         let audio_due = self.audio_pid.is_some() && !self.sound.present;
         if let Some(now) = self.now()
             && self.phase.becomes_ready(now, audio_due)
@@ -392,7 +385,7 @@ impl State {
     }
 
     fn check(&self) -> Result<(), SourceError> {
-        if self.phase.is_open() {
+        if self.hands_out() {
             return Ok(());
         }
         let has_program = self.video_pid.is_some() || self.audio_pid.is_some();

@@ -2,8 +2,11 @@
 
 /// Ticks of the 90 kHz clock a second.
 pub(super) const SECOND: i64 = 90_000;
-/// ffmpeg's `dts_delta_threshold`: a step further than this is a jump, and is taken out.
-const LARGEST_STEP: i64 = 10 * SECOND;
+/// A step further than this is a jump, and ffmpeg takes it out (`-dts_delta_threshold`). It judges
+/// each track by itself: sound that was away for longer is taken for a jump of the clock, and never
+/// finds back to its picture. So not ffmpeg's own 10 s.
+pub(crate) const LARGEST_STEP_SECONDS: i64 = 60;
+pub(super) const LARGEST_STEP: i64 = LARGEST_STEP_SECONDS * SECOND;
 /// It takes a step back of more than this for a jump too.
 const LARGEST_STEP_BACK: i64 = SECOND / 10;
 /// Frames further apart than this, and than four times the usual, have a hole between them.

@@ -34,7 +34,7 @@ fn arguments(ladder: &Ladder, source: &Source, top: TopRung) -> String {
 /// What stands before the first `-filter_complex` or `-map` in every command of two outputs.
 const INPUT: &str = "-hide_banner -nostdin -nostats -loglevel level+warning -stats_period 1 \
     -progress pipe:5 -probesize 1000000 -analyzeduration 500000 \
-    -protocol_whitelist pipe -f mpegts -i pipe:0";
+    -dts_delta_threshold 60 -protocol_whitelist pipe -f mpegts -i pipe:0";
 const AUDIO: &str = "-c:a aac -b:a 128k -ar 48000 -ac 2";
 const MUXER: &str = "-pes_payload_size 0 -max_interleave_delta 1 -avoid_negative_ts disabled \
     -output_ts_offset 10 -map_metadata -1 -f mpegts";

@@ -2,11 +2,13 @@
 
 use super::SECOND;
 use crate::source::copy_rule::{GOP_TOLERANCE, MAX_GOP};
+use crate::source::timeline::LARGEST_STEP;
 
 /// Audio that does not come for so long has stopped.
 const STOPPED: i64 = SECOND;
-/// A step further than this is a jump of the clock.
-const LARGEST_STEP: i64 = 10 * SECOND;
+/// Sound that was away for so long is kept from an ffmpeg that had heard it, which would soon take
+/// its step for a jump of the clock.
+const LOST: i64 = LARGEST_STEP - 5 * SECOND;
 
 /// Follows the audio track: whether it comes, and its own clock.
 #[derive(Default)]
@@ -18,6 +20,8 @@ pub(super) struct Sound {
     step: i64,
     /// Video time when the last of it came.
     heard_at: Option<i64>,
+    /// There was some since the last beginning.
+    in_run: bool,
     pub(super) present: bool,
 }
 
@@ -25,6 +29,8 @@ pub(super) struct Sound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SoundChange {
     Started,
+    /// After a time that ffmpeg does not bear.
+    ReturnedLate,
     Stopped,
 }
 
@@ -38,9 +44,25 @@ impl Sound {
             self.time = Some(self.time.unwrap_or(pts) + self.step);
             self.last_pts = pts;
         }
-        self.heard_at = video;
-        let started = !std::mem::replace(&mut self.present, true);
-        started.then_some(SoundChange::Started)
+        let away = match (video, std::mem::replace(&mut self.heard_at, video)) {
+            (Some(video), Some(heard_at)) => video - heard_at,
+            _ => 0,
+        };
+        let before = std::mem::replace(&mut self.in_run, true);
+        if std::mem::replace(&mut self.present, true) {
+            None
+        } else if before && away > LOST {
+            Some(SoundChange::ReturnedLate)
+        } else {
+            Some(SoundChange::Started)
+        }
+    }
+
+    /// A new head begins: nothing of it has been heard.
+    pub(super) fn begin(&mut self) {
+        self.in_run = false;
+        self.present = false;
+        self.heard_at = None;
     }
 
     /// The video's clock went on by `step` to `video`.

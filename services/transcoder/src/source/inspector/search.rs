@@ -21,6 +21,12 @@ pub(super) struct Search {
 }
 
 impl Search {
+    /// Another beginning is looked for.
+    pub(super) fn restart(&mut self) {
+        self.bytes = 0;
+        self.since = None;
+    }
+
     pub(super) fn received(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
     }

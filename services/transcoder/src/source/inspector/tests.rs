@@ -127,18 +127,66 @@ fn an_overdue_keyframe_is_told_once_a_gop() {
     assert_eq!(all.iter().filter(overdue).count(), 1, "{all:?}");
 }
 
-#[test]
-fn missing_media_makes_no_gop_too_long() {
+/// A second of video, then half a GOP after so many ticks, then a keyframe.
+fn with_a_hole(ticks: i64, sound: impl Fn(i64) -> bool) -> Vec<u8> {
     let mut bytes = stream(&[30], 400, |_| true);
-    for index in 0..30 {
-        let pts = 90_000 * 5 + index * 3000;
-        bytes.extend(sample::frame(pts, 400));
+    let last = 90_000 + 29 * 3000;
+    for at in (last + 3000..last + ticks)
+        .step_by(3000)
+        .filter(|at| sound(*at))
+    {
+        bytes.extend(sample::sound(at));
     }
-    bytes.extend(sample::keyframe(90_000 * 6, 400));
+    for index in 0..15 {
+        bytes.extend(sample::frame(last + ticks + index * 3000, 400));
+        bytes.extend(sample::sound(last + ticks + index * 3000));
+    }
+    bytes.extend(sample::keyframe(last + ticks + 45_000, 400));
+    bytes.extend(sample::frame(last + ticks + 48_000, 400));
+    bytes
+}
+
+#[test]
+fn a_picture_that_stood_still_is_not_counted_into_its_gop() {
+    for (ticks, sound) in [(60_000, false), (2 * 90_000, true)] {
+        let events = inspect(&with_a_hole(ticks, |_| sound));
+        assert!(events.contains(&SourceEvent::Hole { ms: ticks / 90 }));
+        assert!(!events.contains(&SourceEvent::GopOverdue));
+        assert_eq!(keyframes(&events)[1].gop, Some(87_000 + 45_000));
+    }
+}
+
+#[test]
+fn after_missing_media_a_new_head_begins_and_what_needs_it_is_dropped() {
+    let bytes = with_a_hole(3 * 90_000, |_| false);
     let events = inspect(&bytes);
-    assert!(events.contains(&SourceEvent::Hole { ms: 3033 }));
+    let at = events
+        .iter()
+        .position(|event| *event == SourceEvent::NewHead(NewHeadReason::MediaMissing))
+        .unwrap();
+    let before = stream(&[30], 400, |_| true);
+    assert!(media(&events[..at]) == before);
+    // A keyframe and a frame of 3 packets each, and the tables.
+    assert!(media(&events[at..]).ends_with(&bytes[bytes.len() - 6 * 188..]));
+    assert_eq!(media(&events[at..]).len(), 8 * 188);
     assert!(!events.contains(&SourceEvent::GopOverdue));
-    assert_eq!(keyframes(&events)[1].gop, Some(5 * 90_000 - 273_000));
+}
+
+#[test]
+fn sound_that_was_away_for_a_minute_is_kept_for_a_new_head() {
+    let gops = [60; 34];
+    let away = 300_000..300_000 + 58 * 90_000;
+    let events = inspect(&stream(&gops, 0, |at| !away.contains(&at)));
+    let at = events
+        .iter()
+        .position(|event| *event == SourceEvent::NewHead(NewHeadReason::SoundReturned))
+        .unwrap();
+    let audio_packets = |events: &[SourceEvent]| {
+        let is_audio = |packet: &&[u8]| packet[1] & 0x1f == 1 && packet[2] == 1;
+        media(events).chunks(188).filter(is_audio).count()
+    };
+    assert_eq!(audio_packets(&events[..at]), 100);
+    assert!(audio_packets(&events[at..]) > 0);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use marquee_hls::Rung;
 use marquee_transcoder::ladder::{Ladder, Sound};
 use marquee_transcoder::source::SourceEvent;
 
-use super::clips::{Camera, ffmpeg, without_sound_at};
+use super::clips::{Camera, ffmpeg, with_sound_where};
 use super::rig::{Run, broadcast, broadcast_into};
 
 /// Fails if the sound of a rung has a gap, or covers another time than the picture.
@@ -42,7 +42,7 @@ fn assert_covered(run: &Run, what: &str) {
 async fn a_source_without_sound_makes_a_broadcast_without() {
     let camera = Camera {
         with_sound: false,
-        seconds: 4.0,
+        ms: 4000,
         ..Camera::default()
     };
     let outcome = broadcast(&camera.film()).await;
@@ -56,7 +56,7 @@ async fn a_source_without_sound_makes_a_broadcast_without() {
 async fn a_source_without_sound_is_silent_in_a_broadcast_that_began_with_it() {
     let camera = Camera {
         with_sound: false,
-        seconds: 4.0,
+        ms: 4000,
         ..Camera::default()
     };
     let ladder = Ladder::from_names(&["480p", "360p"], true).unwrap();
@@ -83,29 +83,40 @@ async fn sound_alone_is_cut_by_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_rungs_go_on_with_silence_while_the_sound_is_away() {
-    let camera = Camera {
-        seconds: 12.0,
-        size: "640x480",
-        fps: 15,
-        gop: 30,
-        ..Camera::default()
-    };
-    let film = without_sound_at(&camera.film(), |at| !(2.5..9.0).contains(&at));
-    let outcome = broadcast(&film).await;
-    assert!(outcome.told.contains(&SourceEvent::AudioStopped));
-    let run = outcome.only_run();
-    assert_eq!(run.frames(), camera.frames() as usize);
-    assert_eq!(run.durations_ms(), [2000; 6]);
-    assert_covered(run, "a hole of 6.5 s");
+    for away in [2500..9000, 2500..15_500] {
+        let camera = Camera {
+            ms: 18_000,
+            size: "640x480",
+            fps: 15,
+            gop: 30,
+            ..Camera::default()
+        };
+        let film = with_sound_where(&camera.film(), |at| !away.contains(&at));
+        let outcome = broadcast(&film).await;
+        assert!(outcome.told.contains(&SourceEvent::AudioStopped));
+        let run = outcome.only_run();
+        assert_eq!(run.frames(), camera.frames() as usize);
+        assert_eq!(run.durations_ms(), [2000; 9]);
+        assert_covered(run, "a hole");
+        let numbers = run.aligned();
+        for rung in run.plan.rungs() {
+            let silent: Vec<_> = numbers
+                .iter()
+                .map(|rungs| rungs[&rung].1.silent > 0)
+                .collect();
+            assert!(!silent[0] && silent[2], "{rung}: {silent:?}");
+            assert!(!silent[8], "the sound is back on {rung}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_that_is_announced_but_comes_late_is_preceded_by_silence() {
     let camera = Camera {
-        seconds: 8.0,
+        ms: 8000,
         ..Camera::default()
     };
-    let film = without_sound_at(&camera.film(), |at| at > 3.0);
+    let film = with_sound_where(&camera.film(), |at| at > 3000);
     let outcome = broadcast(&film).await;
     assert_eq!(outcome.runs.len(), 2, "{:?}", outcome.told);
     let (silent, sounding) = (&outcome.runs[0], &outcome.runs[1]);

@@ -21,7 +21,7 @@ pub fn ffmpeg(arguments: &str) -> Vec<u8> {
 pub struct Camera {
     pub size: &'static str,
     pub fps: u32,
-    pub seconds: f64,
+    pub ms: u32,
     /// Where its keyframes are: every so many frames.
     pub gop: u32,
     pub b_frames: u32,
@@ -35,7 +35,7 @@ impl Default for Camera {
         Self {
             size: "854x480",
             fps: 30,
-            seconds: 6.0,
+            ms: 6000,
             gop: 60,
             b_frames: 0,
             with_sound: true,
@@ -46,14 +46,14 @@ impl Default for Camera {
 
 impl Camera {
     pub fn frames(&self) -> u32 {
-        (f64::from(self.fps) * self.seconds).round() as u32
+        self.fps * self.ms / 1000
     }
 
     pub fn film(&self) -> Vec<u8> {
         let Self {
             size,
             fps,
-            seconds,
+            ms,
             gop,
             b_frames,
             extra,
@@ -65,7 +65,7 @@ impl Camera {
             ""
         };
         ffmpeg(&format!(
-            "-f lavfi -i testsrc2=s={size}:r={fps} {sound} -t {seconds} \
+            "-f lavfi -i testsrc2=s={size}:r={fps} {sound} -t {ms}ms \
              -c:v libx264 -preset ultrafast -pix_fmt yuv420p -b:v 1500k -maxrate 1800k \
              -bufsize 1500k -g {gop} -keyint_min {gop} -sc_threshold 0 -bf {b_frames} {extra} \
              -c:a aac -b:a 96k"
@@ -73,18 +73,17 @@ impl Camera {
     }
 }
 
-/// The frames of a stream that lie in `seconds` from its first, moved by `moved`; nothing is
-/// encoded anew.
-pub fn moved(bytes: &[u8], moved: f64) -> Vec<u8> {
+/// A stream with its clock set to begin at about so many seconds; nothing is encoded anew.
+pub fn moved(bytes: &[u8], to: f64) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("clip.ts");
     std::fs::write(&path, bytes).unwrap();
     let path = path.to_str().unwrap();
-    ffmpeg(&format!("-i {path} -c copy -output_ts_offset {moved}"))
+    ffmpeg(&format!("-i {path} -c copy -output_ts_offset {to}"))
 }
 
-/// Drops the sound where `keep` says so of its time in seconds since the first picture.
-pub fn without_sound_at(bytes: &[u8], keep: impl Fn(f64) -> bool) -> Vec<u8> {
+/// Keeps the sound only where `keep` says so of its time in milliseconds since the first picture.
+pub fn with_sound_where(bytes: &[u8], keep: impl Fn(i64) -> bool) -> Vec<u8> {
     use marquee_hls::ts::{PacketKind, Reader};
     let (mut reader, mut out) = (Reader::new(), Vec::new());
     let (mut first, mut kept) = (None, true);
@@ -94,7 +93,7 @@ pub fn without_sound_at(bytes: &[u8], keep: impl Fn(f64) -> bool) -> Vec<u8> {
             PacketKind::Video => first = first.or(pts),
             PacketKind::Audio => {
                 if let Some(pts) = pts {
-                    kept = keep((pts - first.unwrap_or(pts)) as f64 / 90_000.0);
+                    kept = keep((pts - first.unwrap_or(pts)) / 90);
                 }
                 if !kept {
                     return;

@@ -37,7 +37,7 @@ async fn with_two_b_frames_the_keyframes_have_the_same_time_on_all_rungs() {
         let camera = Camera {
             b_frames: 2,
             with_sound,
-            seconds: 4.0,
+            ms: 4000,
             ..Camera::default()
         };
         let outcome = broadcast(&camera.film()).await;
@@ -52,7 +52,7 @@ async fn with_two_b_frames_the_keyframes_have_the_same_time_on_all_rungs() {
 async fn a_gop_of_two_and_a_half_seconds_is_encoded_from_the_kept_head() {
     let camera = Camera {
         gop: 75,
-        seconds: 7.5,
+        ms: 7500,
         ..Camera::default()
     };
     let outcome = broadcast(&camera.film()).await;
@@ -77,7 +77,7 @@ async fn a_gop_of_two_and_a_half_seconds_is_encoded_from_the_kept_head() {
 async fn gops_that_change_within_the_rule_stay_in_step() {
     let camera = Camera {
         gop: 600,
-        seconds: 8.0,
+        ms: 8000,
         extra: "-force_key_frames 1,3,3.5,4,6,7.2",
         ..Camera::default()
     };
@@ -92,7 +92,7 @@ async fn gops_that_change_within_the_rule_stay_in_step() {
 async fn a_gop_that_grows_too_long_goes_on_encoded_with_no_frame_lost_or_shown_twice() {
     let camera = Camera {
         gop: 600,
-        seconds: 9.0,
+        ms: 9000,
         extra: "-force_key_frames 1,2,3,4,5",
         ..Camera::default()
     };

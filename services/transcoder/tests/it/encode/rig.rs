@@ -210,6 +210,8 @@ pub struct Content {
     pub keyframes: Vec<i64>,
     pub frames: usize,
     pub audio: Vec<i64>,
+    /// Audio frames that were made up where the source had none.
+    pub silent: usize,
     pub discontinuous_counters: usize,
 }
 
@@ -237,7 +239,12 @@ impl Content {
                         content.keyframes.extend(start.pts);
                     }
                 }
-                PacketKind::Audio => content.audio.extend(audio_frames(start.pts, start.payload)),
+                PacketKind::Audio => {
+                    for (pts, length) in audio_frames(start.pts, start.payload) {
+                        content.audio.push(pts);
+                        content.silent += usize::from(length == SILENT_FRAME);
+                    }
+                }
                 PacketKind::Psi | PacketKind::Other => {}
             }
         });
@@ -245,17 +252,24 @@ impl Content {
     }
 }
 
-/// Times of the AAC frames that begin in a PES packet's first transport packet (silence has many).
-fn audio_frames(pts: Option<i64>, payload: &[u8]) -> Vec<i64> {
-    let (mut times, mut at) = (Vec::new(), 0);
-    let Some(pts) = pts else {
-        return times;
+/// Bytes of a silent frame as the encoder's reader makes it; one of real sound has more.
+const SILENT_FRAME: usize = 16;
+
+/// Times and lengths of the AAC frames that begin in a PES packet's first transport packet (silence
+/// has many).
+fn audio_frames(pts: Option<i64>, payload: &[u8]) -> Vec<(i64, usize)> {
+    let (mut frames, mut at) = (Vec::new(), 0);
+    let Some(mut pts) = pts else {
+        return frames;
     };
     while let Some([0xff, 0xf1, _, high, middle, low, _]) = payload.get(at..at + 7) {
-        times.push(pts + i64::try_from(times.len()).unwrap() * 1920);
-        at += usize::from(high & 3) << 11 | usize::from(*middle) << 3 | usize::from(low >> 5);
+        let length =
+            usize::from(high & 3) << 11 | usize::from(*middle) << 3 | usize::from(low >> 5);
+        frames.push((pts, length));
+        pts += 1920;
+        at += length;
     }
-    times
+    frames
 }
 
 impl Run {

@@ -48,7 +48,7 @@ fn expected(sizes: &[(&str, (u32, u32))]) -> BTreeMap<String, (u32, u32)> {
 async fn a_480p_source_has_no_rung_above_it() {
     let outcome = broadcast(
         &Camera {
-            seconds: 2.0,
+            ms: 2000,
             ..Camera::default()
         }
         .film(),
@@ -67,7 +67,7 @@ async fn a_900p_source_is_the_1080p_rung_as_it_is() {
         size: "1600x900",
         fps: 10,
         gop: 20,
-        seconds: 4.0,
+        ms: 4000,
         ..Camera::default()
     };
     let outcome = broadcast(&camera.film()).await;
@@ -89,7 +89,7 @@ async fn a_900p_source_is_the_1080p_rung_as_it_is() {
 async fn a_portrait_source_is_scaled_by_its_width() {
     let camera = Camera {
         size: "480x854",
-        seconds: 2.0,
+        ms: 2000,
         ..Camera::default()
     };
     let outcome = broadcast(&camera.film()).await;
@@ -135,7 +135,7 @@ async fn ten_bits_are_encoded_to_eight() {
 async fn a_smaller_picture_that_returns_fills_the_rungs_above_it_unscaled() {
     let ladder = Ladder::from_names(&["720p", "480p", "360p"], true).unwrap();
     let camera = Camera {
-        seconds: 4.0,
+        ms: 4000,
         ..Camera::default()
     };
     let outcome = broadcast_into(&camera.film(), Some(ladder)).await;

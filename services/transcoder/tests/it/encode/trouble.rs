@@ -8,7 +8,7 @@ use super::rig::{Content, broadcast};
 
 fn camera() -> Camera {
     Camera {
-        seconds: 6.0,
+        ms: 6000,
         size: "640x480",
         fps: 15,
         gop: 30,
@@ -108,6 +108,23 @@ async fn another_size_begins_a_new_run_with_its_first_keyframe() {
     assert_eq!(outcome.runs.len(), 2);
     for run in &outcome.runs {
         assert!(run.exit.success);
+        assert_eq!(run.frames(), 90);
+        assert_eq!(run.durations_ms(), [2000, 2000, 2000]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_missing_media_a_new_run_begins() {
+    let film = camera().film();
+    let later = moved(&film, 5010.0);
+    let outcome = broadcast(&[moved(&film, 5000.0), later].concat()).await;
+    assert!(
+        outcome
+            .told
+            .contains(&SourceEvent::NewHead(NewHeadReason::MediaMissing))
+    );
+    assert_eq!(outcome.runs.len(), 2);
+    for run in &outcome.runs {
         assert_eq!(run.frames(), 90);
         assert_eq!(run.durations_ms(), [2000, 2000, 2000]);
     }
