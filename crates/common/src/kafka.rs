@@ -88,3 +88,31 @@ impl ClientContext for QuietContext {
         tracing::debug!(target: "librdkafka", %error, reason);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct TestConfig {
+        #[command(flatten)]
+        kafka: KafkaConfig,
+    }
+
+    fn enabled(args: &[&str]) -> bool {
+        let args = std::iter::once(&"test").chain(args);
+        TestConfig::try_parse_from(args).unwrap().kafka.enable_kafka
+    }
+
+    #[test]
+    fn kafka_is_enabled_unless_it_is_switched_off() {
+        assert!(enabled(&[]));
+        assert!(enabled(&["--enable-kafka=1"]));
+        assert!(!enabled(&["--enable-kafka=false"]));
+        assert!(!enabled(&["--enable-kafka=0"]));
+    }
+}

@@ -313,3 +313,52 @@ where
         source: error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use clap::{Parser, error::ErrorKind};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct TestConfig {
+        #[command(flatten)]
+        s3: S3Config,
+    }
+
+    fn parse(args: &[&str]) -> Result<S3Config, clap::Error> {
+        let args = std::iter::once(&"test").chain(args);
+        TestConfig::try_parse_from(args).map(|config| config.s3)
+    }
+
+    #[test]
+    fn both_keys_or_none_are_given() {
+        let secret = format!("--s3-secret-key={}", "s".repeat(40));
+        assert!(parse(&[]).unwrap().s3_secret_key.is_none());
+        assert!(parse(&["--s3-access-key=marquee", &secret]).is_ok());
+        for half in ["--s3-access-key=marquee", &secret] {
+            let error = parse(&[half]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument);
+        }
+    }
+
+    #[test]
+    fn the_published_example_is_no_secret() {
+        let error = parse(&["--s3-access-key=minioadmin", "--s3-secret-key=minioadmin"]);
+        assert_eq!(error.unwrap_err().kind(), ErrorKind::ValueValidation);
+    }
+
+    #[test]
+    fn a_public_bucket_grants_reading_objects_and_nothing_else() {
+        let policy: serde_json::Value =
+            serde_json::from_str(&public_read_policy("live-segments")).unwrap();
+        let statement = &policy["Statement"][0];
+        assert_eq!(statement["Action"], json!(["s3:GetObject"]));
+        assert_eq!(
+            statement["Resource"],
+            json!(["arn:aws:s3:::live-segments/*"])
+        );
+    }
+}

@@ -71,7 +71,6 @@ impl Producer {
             return Ok(());
         };
         let asked = tokio::task::spawn_blocking(move || {
-            // A topic that does not exist keeps the answer small; asking makes none.
             producer.client().fetch_metadata(None, ASK_TIMEOUT)
         });
         match asked.await {
