@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     ingest::Publisher,
+    ladder::{EncodePlan, Picture, Sound},
     source::{CopyRestart, CopyRule, SourceError, SourceEvent, SourceInspector},
 };
 
@@ -17,6 +18,9 @@ pub(super) struct Feed {
     rule: CopyRule,
     events: VecDeque<SourceEvent>,
     head_began: Instant,
+    /// Tracks that began after the head was long enough, and so are not in what the probe saw.
+    late_audio: bool,
+    late_video: bool,
 }
 
 /// What a feed gives next.
@@ -44,6 +48,8 @@ impl Feed {
             rule: CopyRule::new(max_passthrough_kbps),
             events: VecDeque::new(),
             head_began: Instant::now(),
+            late_audio: false,
+            late_video: false,
         }
     }
 
@@ -51,9 +57,7 @@ impl Feed {
     pub(super) async fn next(&mut self) -> Result<Fed, FeedEnd> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                if matches!(&event, SourceEvent::Keyframe(key) if key.gop.is_none()) {
-                    self.head_began = Instant::now();
-                }
+                self.observe(&event);
                 return Ok(match self.rule.observe(&event) {
                     Some(restart) => Fed::CopyRefused(restart),
                     None => Fed::Event(event),
@@ -67,6 +71,26 @@ impl Feed {
                 .push(&bytes, &mut events)
                 .map_err(FeedEnd::Unusable)?;
             self.events.extend(events);
+        }
+    }
+
+    fn observe(&mut self, event: &SourceEvent) {
+        match event {
+            SourceEvent::Keyframe(key) if key.gop.is_none() => self.head_began = Instant::now(),
+            SourceEvent::NewHead(_) => (self.late_audio, self.late_video) = (false, false),
+            SourceEvent::AudioStarted => self.late_audio = true,
+            SourceEvent::VideoStarted => self.late_video = true,
+            _ => {}
+        }
+    }
+
+    /// Asks for a head of its own for a track that the plan stands something in for, although it
+    /// came meanwhile.
+    pub(super) fn catch_up_with(&mut self, plan: &EncodePlan) {
+        if (self.late_audio && plan.sound == Sound::Silence)
+            || (self.late_video && plan.picture == Picture::Black)
+        {
+            self.begin_new_head();
         }
     }
 

@@ -291,6 +291,8 @@ fn note(event: &SourceEvent, plan: &EncodePlan, feed: &mut Feed) -> Option<RunEn
         }
         SourceEvent::AudioStarted if plan.sound == Sound::Silence => feed.begin_new_head(),
         SourceEvent::VideoStarted if plan.picture == Picture::Black => feed.begin_new_head(),
+        // Without pictures nothing can be cut: the next run has black ones.
+        SourceEvent::VideoStopped if plan.picture == Picture::Source => feed.begin_new_head(),
         SourceEvent::ClockJump { by_ms } => tracing::info!(by_ms, "the source's clock was set"),
         SourceEvent::Hole { ms } => tracing::warn!(ms, "media of the source is missing"),
         SourceEvent::AudioStarted

@@ -106,6 +106,7 @@ impl Session {
             Ok(plan) => plan,
             Err(error) => return Next::Served(unservable(&error)),
         };
+        feed.catch_up_with(&plan);
         self.live = Some(live_data(source, &plan, self.ladder.as_ref()));
         let mut start = RunStart {
             first_frame_ms: unix_ms_at(feed.head_began()),
