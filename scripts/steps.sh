@@ -21,7 +21,11 @@ step() { # TEXT COMMAND…
   local text=$1 start=$SECONDS status=0
   shift
   header "$text"
-  "$@" </dev/null || status=$?
+  # In a subshell, and not before `||`: bash would ignore failures in the middle of a function there.
+  set +e
+  (set -e && "$@") </dev/null
+  status=$?
+  set -e
   if ((status)); then
     header "FAILED after $((SECONDS - start)) s (exit status $status): $text"
     exit "$status"
