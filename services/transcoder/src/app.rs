@@ -103,7 +103,7 @@ impl App {
             drain_limit: config.http.shutdown_grace().saturating_sub(DRAIN_RESERVE),
             tasks: delivery,
         });
-        let registry = Registry::new(doorman.clone(), context);
+        let registry = Registry::new(context);
         let listener = Listener::bind(&listener_config(&config.ingest)?, doorman.clone())?;
         tracing::info!(srt = %listener.local_addr(), "waiting for publishers");
         let transcoder_url = config

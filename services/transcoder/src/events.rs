@@ -132,14 +132,15 @@ async fn deliver_one(
             Err(error) => error,
         };
         match error.status().map(|status| status.as_u16()) {
-            // The stream or its broadcast is gone: there is nothing left to write for.
-            Some(404 | 410) => {
+            // The stream or its broadcast is gone: there is nothing left to write for. Without a
+            // code it is not the stream service that says so, but something in between.
+            Some(404 | 410) if !error.code().is_empty() => {
                 return Some(EventReceipt {
                     epoch: event.epoch,
                     broadcast: BroadcastState::Ended,
                 });
             }
-            Some(400..=428 | 430..=499) => {
+            Some(400..=428 | 430..=499) if !error.code().is_empty() => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "the stream service does not take an event"

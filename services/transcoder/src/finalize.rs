@@ -7,12 +7,13 @@ use marquee_common::{
     contract::{StreamId, ingest::FinalizeRequest},
     retry::Backoff,
 };
-use marquee_hls::{BroadcastTag, MediaPlaylist, Rung, SegmentName, UnknownRung};
+use marquee_hls::{Rung, UnknownRung};
 use tokio::time::Instant;
 
 use crate::output::{
     BroadcastNumbers, OutputContext,
     objects::{StorageError, playlist_key},
+    playlists::lists_a_later,
     stored_timelines,
 };
 
@@ -76,7 +77,7 @@ async fn try_end(
     for (rung, mut timeline) in stored_timelines(context, numbers, rungs).await? {
         let key = playlist_key(numbers.stream_id, rung);
         let published = objects.get_playlist(&key).await?;
-        if published.is_some_and(|text| lists_a_later_broadcast(&text, rung, numbers.broadcast)) {
+        if published.is_some_and(|text| lists_a_later(&text, rung, numbers.broadcast)) {
             continue;
         }
         timeline.end();
@@ -91,13 +92,4 @@ async fn try_end(
         }
     }
     Ok(true)
-}
-
-/// The stream went live again meanwhile: its playlist is no longer this broadcast's to end.
-fn lists_a_later_broadcast(text: &str, rung: Rung, broadcast: BroadcastTag) -> bool {
-    MediaPlaylist::parse(text).is_ok_and(|playlist| {
-        playlist.entries.first().is_some_and(|entry| {
-            SegmentName::from_uri(rung, &entry.uri).is_ok_and(|name| name.broadcast > broadcast)
-        })
-    })
 }

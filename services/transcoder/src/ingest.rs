@@ -9,7 +9,7 @@ use marquee_srt::{Closer, Connection, Listener, parse_stream_id};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::{Doorman, KeyHash},
+    admission::{Doorman, KeyHash, SlotGuard},
     authority::{Authority, Refusal},
     registry::Registry,
 };
@@ -106,6 +106,11 @@ impl Ingest {
         };
         let key = KeyHash::of(request.key);
         let peer = connection.peer();
+        // Before the authority is asked: its yes may end the publisher's life elsewhere.
+        let Some(slot) = self.doorman.take_slot(key) else {
+            refused("at_capacity");
+            return;
+        };
         let question = AuthorizeRequest {
             stream_key: request.key.to_owned(),
             protocol: IngestProtocol::Srt,
@@ -126,7 +131,7 @@ impl Ingest {
             waiting,
         };
         match answer {
-            Ok(Ok(authorized)) => self.admit(key, authorized, publisher).await,
+            Ok(Ok(authorized)) => self.admit(key, slot, authorized, publisher).await,
             Ok(Err(Refusal::BadKey { code })) => {
                 self.doorman.remember_bad(key);
                 refused(&code);
@@ -147,9 +152,16 @@ impl Ingest {
         }
     }
 
-    async fn admit(&self, key: KeyHash, authorized: Authorized, publisher: Publisher) {
+    async fn admit(
+        &self,
+        key: KeyHash,
+        slot: SlotGuard,
+        authorized: Authorized,
+        publisher: Publisher,
+    ) {
         let stream_id = authorized.stream_id;
-        if let Err(error) = self.registry.attach(key, authorized, publisher).await {
+        let attached = self.registry.attach(key, slot, authorized, publisher);
+        if let Err(error) = attached.await {
             refused("not_taken");
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

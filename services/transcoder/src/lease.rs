@@ -155,6 +155,15 @@ impl Lease {
         lock(&self.shared.state).superseded
     }
 
+    /// Resolves when [`Lease::supersede`] was called.
+    pub async fn superseded(&self) {
+        let mut changed = self.shared.changed.subscribe();
+        while !self.is_superseded() {
+            // The sender lives in `self`, so an error cannot happen.
+            let _ = changed.changed().await;
+        }
+    }
+
     /// Whether a playlist may be written this moment.
     pub fn may_publish(&self) -> bool {
         let resumed_at = self.shared.pause.resumed_at();

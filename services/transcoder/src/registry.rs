@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,6 +14,7 @@ use marquee_common::contract::{
     BroadcastId, StreamId,
     ingest::{Authorized, BroadcastState, DisconnectReason, RenewBroadcast, RenewedBroadcast},
 };
+use marquee_srt::Closer;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -18,7 +22,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::{Doorman, KeyHash, SlotGuard},
+    admission::{KeyHash, SlotGuard},
     events::Word,
     ingest::Publisher,
     lease::Lease,
@@ -67,6 +71,8 @@ pub struct SessionHandle {
     numbers: watch::Receiver<Numbers>,
     /// Cancelled when the session has left the table.
     left: CancellationToken,
+    /// Closes the newest publisher.
+    publisher: Arc<Mutex<Closer>>,
 }
 
 /// A place in the table, and what its session is made of.
@@ -85,9 +91,9 @@ enum Claim {
 /// A publisher cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttachError {
-    /// All slots are held.
-    #[error("this machine takes no more streams (MAX_STREAMS)")]
-    AtCapacity,
+    /// The process ends.
+    #[error("this transcoder is draining")]
+    Draining,
     /// A newer publisher of the stream was admitted meanwhile.
     #[error("a newer publisher of the stream came meanwhile")]
     Replaced,
@@ -99,18 +105,18 @@ pub enum AttachError {
 /// All sessions.
 #[derive(Debug)]
 pub struct Registry {
-    doorman: Arc<Doorman>,
     context: Arc<SessionContext>,
+    draining: AtomicBool,
     sessions: Mutex<HashMap<StreamId, SessionHandle>>,
     tasks: TaskTracker,
 }
 
 impl Registry {
     /// No sessions yet.
-    pub fn new(doorman: Arc<Doorman>, context: Arc<SessionContext>) -> Arc<Self> {
+    pub fn new(context: Arc<SessionContext>) -> Arc<Self> {
         Arc::new(Self {
-            doorman,
             context,
+            draining: AtomicBool::new(false),
             sessions: Mutex::default(),
             tasks: TaskTracker::new(),
         })
@@ -120,11 +126,13 @@ impl Registry {
     pub async fn attach(
         self: &Arc<Self>,
         key: KeyHash,
+        slot: SlotGuard,
         authorized: Authorized,
         publisher: Publisher,
     ) -> Result<(), AttachError> {
+        let mut slot = Some(slot);
         loop {
-            let held = match self.claim(key, &authorized)? {
+            let held = match self.claim(key, &mut slot, &authorized, &publisher)? {
                 Claim::Held(held) => held,
                 Claim::Fresh(seat) => {
                     self.start(*seat, authorized, publisher);
@@ -137,7 +145,7 @@ impl Registry {
                     return Err(AttachError::Replaced);
                 }
                 held.lease.regranted(authorized.epoch);
-                return held.tell(Command::Attach(publisher)).await;
+                return held.attach(publisher).await;
             }
             // Two sessions of a stream share its playlists' names: the older lets go first.
             held.tell(Command::Abandon).await?;
@@ -146,12 +154,22 @@ impl Registry {
     }
 
     /// The session that holds the stream, or else its place in the table, taken.
-    fn claim(&self, key: KeyHash, authorized: &Authorized) -> Result<Claim, AttachError> {
+    fn claim(
+        &self,
+        key: KeyHash,
+        slot: &mut Option<SlotGuard>,
+        authorized: &Authorized,
+        publisher: &Publisher,
+    ) -> Result<Claim, AttachError> {
         let mut sessions = self.sessions();
+        // Looked at under the lock: a drain either finds the session or is seen here.
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(AttachError::Draining);
+        }
         if let Some(held) = sessions.get(&authorized.stream_id) {
             return Ok(Claim::Held(held.clone()));
         }
-        let slot = self.doorman.take_slot(key).ok_or(AttachError::AtCapacity)?;
+        let slot = slot.take().ok_or(AttachError::Stuck)?;
         let lease = Lease::granted(authorized.epoch, self.context.pause.clone());
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (numbers, reported) = watch::channel(Numbers {
@@ -166,6 +184,7 @@ impl Registry {
             lease,
             numbers: reported,
             left: CancellationToken::new(),
+            publisher: Arc::new(Mutex::new(publisher.closer())),
         };
         sessions.insert(handle.stream_id, handle.clone());
         Ok(Claim::Fresh(Box::new(Seat {
@@ -213,7 +232,7 @@ impl Registry {
             .find(|session| session.key == key)
             .cloned();
         match held {
-            Some(session) => session.tell(Command::Attach(publisher)).await.is_ok(),
+            Some(session) => session.attach(publisher).await.is_ok(),
             None => false,
         }
     }
@@ -228,6 +247,8 @@ impl Registry {
     ) -> bool {
         match self.find(stream_id) {
             Some(session) if session.lease.epoch() <= epoch => {
+                // At once; the session may be busy ending its encoder.
+                session.close_publisher();
                 session.tell(Command::Disconnect(reason)).await.is_ok()
             }
             _ => false,
@@ -258,7 +279,8 @@ impl Registry {
                 Some(Word::Superseded)
             };
         if let Some(word) = word {
-            // A full inbox holds words already, and the next renewal repeats this one.
+            // A full inbox loses nothing: the next renewal repeats that it ended, and the session
+            // watches its lease for being superseded.
             let _ = session.commands.try_send(Command::Word(word));
         }
     }
@@ -289,6 +311,7 @@ impl Registry {
 
     /// Drains all sessions, at most for `limit`.
     pub async fn drain(&self, limit: Duration) {
+        self.draining.store(true, Ordering::Relaxed);
         let sessions: Vec<_> = self.sessions().values().cloned().collect();
         for session in sessions {
             if session.tell(Command::Drain).await.is_err() {
@@ -328,6 +351,21 @@ impl Registry {
 }
 
 impl SessionHandle {
+    async fn attach(&self, publisher: Publisher) -> Result<(), AttachError> {
+        let closer = publisher.closer();
+        self.tell(Command::Attach(publisher)).await?;
+        *self
+            .publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = closer;
+        Ok(())
+    }
+
+    fn close_publisher(&self) {
+        let publisher = self.publisher.lock();
+        publisher.unwrap_or_else(PoisonError::into_inner).close();
+    }
+
     async fn tell(&self, command: Command) -> Result<(), AttachError> {
         self.commands
             .send_timeout(command, HAND_OVER)

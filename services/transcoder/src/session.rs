@@ -18,7 +18,7 @@ mod serve;
 use std::{fmt, sync::Arc, time::Duration};
 
 use marquee_common::contract::ingest::{
-    Authorized, DisconnectReason, EndData, LiveData, TranscoderEventKind,
+    Authorized, DisconnectReason, EndData, FinalizeRequest, LiveData, TranscoderEventKind,
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -29,6 +29,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     authority::Authority,
     events::{Events, Word},
+    finalize::finalize,
     ingest::Publisher,
     ladder::Ladder,
     lease::{Lease, PauseWatch},
@@ -88,8 +89,9 @@ pub struct Session {
     output: Option<Output>,
     /// What the present source is, for the `live` event.
     live: Option<LiveData>,
-    /// Whether the stream service knows that the broadcast can be played.
-    told_live: bool,
+    /// The epoch under which the stream service was last told that the broadcast can be played: it
+    /// drops what was told under an older one.
+    told_live: Option<u64>,
 }
 
 /// Why a publisher is no longer served.
@@ -141,7 +143,7 @@ impl Session {
             numbers,
             output: None,
             live: None,
-            told_live: false,
+            told_live: None,
         }
     }
 
@@ -166,7 +168,7 @@ impl Session {
                             reason = reason.reason,
                             "the publisher is gone; the grace runs"
                         );
-                        self.told_live = false;
+                        self.told_live = None;
                         self.send(TranscoderEventKind::Interrupted(reason));
                         self.wait_for_publisher().await
                     }
@@ -218,6 +220,7 @@ impl Session {
             // The registry holds a sender as long as the session runs, and so do the events.
             Some(command) = self.commands.recv() => command,
             Some(word) = self.words.recv() => Command::Word(word),
+            () = self.lease.superseded() => Command::Word(Word::Superseded),
             else => Command::Abandon,
         }
     }
@@ -252,7 +255,7 @@ impl Session {
 
     async fn end(&mut self) {
         let Some(output) = self.output.take() else {
-            self.confirm_end("nothing_published").await;
+            self.end_unopened().await;
             return;
         };
         let written = until_abandoned(&mut self.commands, output.end(END_LIMIT)).await;
@@ -264,6 +267,28 @@ impl Session {
             }
             Some(Ok(false)) => tracing::error!("storage did not keep the ended playlists"),
             Some(Err(_)) | None => tracing::info!("somebody else writes this stream now"),
+        }
+    }
+
+    /// Ends a broadcast of which this process wrote nothing: another one may have.
+    async fn end_unopened(&mut self) {
+        let Some(ladder) = self.authorized.ladder.clone() else {
+            self.confirm_end("nothing_published").await;
+            return;
+        };
+        let request = FinalizeRequest {
+            broadcast_id: self.authorized.broadcast_id,
+            discontinuity_seq_first: self.authorized.discontinuity_seq_first,
+            ladder,
+        };
+        let stream_id = self.authorized.stream_id;
+        match finalize(&self.context.output, stream_id, &request).await {
+            Ok(()) => self.confirm_end("endlist_written").await,
+            // The stream service asks another transcoder.
+            Err(error) => tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a broadcast taken over was not ended"
+            ),
         }
     }
 

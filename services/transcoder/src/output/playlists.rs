@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use marquee_common::{contract::StreamId, retry::Backoff};
-use marquee_hls::Rung;
+use marquee_hls::{BroadcastTag, MediaPlaylist, Rung, SegmentName};
 use tokio::{
     sync::{Mutex, watch},
     time::Instant,
@@ -160,6 +160,14 @@ impl Shared {
         let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
         while Instant::now() < deadline {
             let attempt = async {
+                let present = self.objects.get_playlist(&key).await;
+                let present = present.map_err(WriteError::Storage)?;
+                if present
+                    .is_some_and(|text| lists_a_later(&text, rung, self.timelines.broadcast()))
+                {
+                    self.lease.supersede();
+                    return Err(WriteError::Superseded(Superseded));
+                }
                 let Some(written) = self.write_rendition(rung).await? else {
                     return Ok(true);
                 };
@@ -220,6 +228,16 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether the stream went live again after `broadcast`: its playlist is no longer that one's to
+/// write.
+pub fn lists_a_later(text: &str, rung: Rung, broadcast: BroadcastTag) -> bool {
+    MediaPlaylist::parse(text).is_ok_and(|playlist| {
+        playlist.entries.first().is_some_and(|entry| {
+            SegmentName::from_uri(rung, &entry.uri).is_ok_and(|name| name.broadcast > broadcast)
+        })
+    })
 }
 
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use std::{
 };
 
 use marquee_hls::{
-    CutSegment, Entry, MasterPlaylist, RenditionParams, RenditionTimeline, Rung, SegmentName,
-    Variant,
+    BroadcastTag, CutSegment, Entry, MasterPlaylist, RenditionParams, RenditionTimeline, Rung,
+    SegmentName, Variant,
 };
 use tokio::sync::watch;
 
@@ -123,6 +123,11 @@ impl Timelines {
                     .collect(),
             }),
         }
+    }
+
+    /// Which broadcast it is.
+    pub fn broadcast(&self) -> BroadcastTag {
+        self.numbers.broadcast
     }
 
     /// The rungs, highest first.

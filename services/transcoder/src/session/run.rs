@@ -187,12 +187,16 @@ impl Session {
     /// Tells the stream service once the run can be played.
     fn tell_live(&mut self) {
         let Some(output) = &self.output else { return };
-        if self.told_live || output.listed_in_run() == 0 || !*output.playable().borrow() {
+        let epoch = self.lease.epoch();
+        if self.told_live == Some(epoch)
+            || output.listed_in_run() == 0
+            || !*output.playable().borrow()
+        {
             return;
         }
         if let Some(live) = self.live.clone() {
             tracing::info!(qualities = ?live.available_qualities, "live");
-            self.told_live = true;
+            self.told_live = Some(epoch);
             self.send(TranscoderEventKind::Live(live));
         }
     }

@@ -141,7 +141,7 @@ impl Session {
                     if !falls.may_restart() {
                         return Next::Served(Served::Left(data));
                     }
-                    self.told_live = false;
+                    self.told_live = None;
                     self.send(TranscoderEventKind::Interrupted(data));
                     feed.begin_new_head();
                     return Next::Head;
