@@ -4,17 +4,14 @@
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     // 1.5.0 added fields to the statistics that `raw::Statistics` has too.
-    if let Err(error) = pkg_config::Config::new()
+    let found = pkg_config::Config::new()
         .atleast_version("1.5.0")
-        .probe("srt")
-    {
+        .probe("srt");
+    if found.is_err() {
         println!(
             "cargo::error=libsrt was not found. On Debian: apt-get install libsrt-gnutls-dev pkg-config \
              (1.5.1-1+deb12u2 or newer)"
         );
-        for line in error.to_string().lines() {
-            println!("cargo::warning={line}");
-        }
         std::process::exit(1);
     }
 }

@@ -1,9 +1,9 @@
 //! A safe, asynchronous SRT listener over the system's libsrt: publishers push MPEG-TS, the
 //! transcoder reads it as [`bytes::Bytes`].
 //!
-//! Why this library and thin bindings of our own: docs/adr and the measurements behind them. In
-//! short, Debian's libsrt gets security fixes with the system, costs 1 % of a core a 10 Mbit/s
-//! stream, survives garbage from the network, and is already there because ffmpeg needs it.
+//! Why thin bindings of our own to this library: Debian's libsrt gets security fixes with the system,
+//! costs 2 % of a core for a 10 Mbit/s stream, survives garbage from the network, and is already there
+//! because ffmpeg needs it. The bindings need neither clang nor libsrt's sources.
 //!
 //! ```no_run
 //! # use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -30,9 +30,9 @@
 //! ```
 //!
 //! # Threads
-//! libsrt has four of its own for a port, and one for each connection. Here one thread accepts, and
-//! each connection has one that waits in libsrt's blocking receive and hands packets to a bounded
-//! channel. All of them end by themselves when their socket is closed, which [`Connection`] and
+//! libsrt has three of its own for a port, and one for each connection. Here one thread accepts, and
+//! each connection has one that fetches packets and hands them to a bounded channel. They poll and
+//! never wait inside libsrt (why: `reader.rs`, `sys/library.rs`). All of them end by themselves when their socket is closed, which [`Connection`] and
 //! [`Listener`] do on drop; if one should die otherwise, [`Connection::recv`] or
 //! [`Listener::accept`] says so. With the last socket of the process libsrt itself is shut down.
 //!
@@ -46,8 +46,14 @@
 //! # The end of a connection
 //! A publisher's SHUTDOWN arrives while the last `latency` of its data still waits for its time.
 //! libsrt says "connection lost" from then on, but goes on giving out what becomes due; so the
-//! reader polls until the buffer is empty ([`Connection::recv`] then answers `None`). A publisher
+//! reader asks until the buffer is empty ([`Connection::recv`] then answers `None`). A publisher
 //! that vanished is given up by a timer of our own ([`ListenerConfig::no_data_timeout`]).
+//!
+//! SRT repeats only what the receiver asks for, and that learns of a loss by the next packet: the very
+//! last packet of a stream, if lost, stays lost.
+//!
+//! # The end of the process
+//! `main` may return at any time, with connections open: libsrt is shut down on the way out.
 //!
 //! # Kernel buffers
 //! libsrt asks for 12 MB of UDP receive buffer for the port; the system grants at most

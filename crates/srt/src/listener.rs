@@ -1,11 +1,12 @@
 //! The listening socket and the thread that accepts.
 
-use std::fmt;
+use std::error::Error;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use std::{fmt, io};
 
 use tokio::sync::mpsc;
 
@@ -21,8 +22,9 @@ const OLDEST_PEER: i32 = 0x0001_0300;
 /// libsrt's own timer is set so far behind ours, so that it is always ours that ends a connection.
 const PEER_IDLE_MARGIN: Duration = Duration::from_secs(5);
 
-/// After an error of a kind that may repeat at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// How often the accept thread looks for connections. Not by libsrt's blocking accept: a thread that
+/// waits in libsrt cannot be stopped when the process ends (`sys::library`).
+const ACCEPT_POLL: Duration = Duration::from_millis(10);
 
 const STACK: usize = 256 * 1024;
 
@@ -146,6 +148,7 @@ fn configure(socket: &Socket, config: &ListenerConfig) -> Result<(), SrtError> {
             })
     };
     let packets = receive_buffer_packets(config.latency);
+    set("waiting", Numeric::Waits, 0)?;
     set("latency", Numeric::Latency, milliseconds(config.latency))?;
     set("receive buffer", Numeric::FlowWindow, packets)?;
     // Counted in bytes of whole packets, headers of UDP and IP not included.
@@ -232,8 +235,10 @@ impl Acceptor {
                     return;
                 }
                 Err(fault) => {
-                    tracing::debug!(error = %fault, "a caller was lost before it was accepted");
-                    thread::sleep(ACCEPT_PAUSE);
+                    if !fault.is_not_yet() {
+                        tracing::debug!(error = %fault, "a caller was lost before it was accepted");
+                    }
+                    thread::sleep(ACCEPT_POLL);
                 }
             }
         }
@@ -244,12 +249,14 @@ impl Acceptor {
         let connection = match self.open(socket, peer) {
             Ok(connection) => connection,
             Err(refusal) => {
-                tracing::warn!(%peer, reason = %refusal, "an SRT publisher was disconnected");
+                let error = refusal.source().map(tracing::field::display);
+                tracing::info!(%peer, reason = %refusal, error, "an SRT publisher was disconnected");
                 return;
             }
         };
         if self.connections.try_send(connection).is_err() {
-            tracing::warn!(%peer, "an SRT publisher was disconnected: too many wait to be served");
+            let reason = "too many wait to be served";
+            tracing::info!(%peer, reason, "an SRT publisher was disconnected");
         }
     }
 
@@ -258,7 +265,6 @@ impl Acceptor {
             return Err(Refusal::PacketFilter);
         }
         let stream_id = String::from_utf8(socket.stream_id()?).map_err(|_| Refusal::StreamId)?;
-        socket.set(Numeric::ReceiveWaits, 0)?;
         let latency = u64::try_from(socket.get(Numeric::AgreedLatency)?).unwrap_or(0);
         Connection::start(
             socket,
@@ -278,8 +284,8 @@ enum Refusal {
     PacketFilter,
     #[error("its stream id is no text")]
     StreamId,
-    #[error("it left at once ({0})")]
+    #[error("it left at once")]
     Gone(#[from] Fault),
-    #[error("no thread for it ({0})")]
-    Thread(std::io::Error),
+    #[error("there is no thread for it")]
+    Thread(#[source] io::Error),
 }

@@ -2,12 +2,38 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::panic::catch_unwind;
-use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard};
+use std::{mem, ptr};
 
 use super::{Fault, raw};
 
 /// The name under which libsrt's own lines come out of `tracing`, at debug level.
 const LOG_TARGET: &str = "libsrt";
+
+/// Open for calls until the process ends.
+///
+/// When `main` has returned, libsrt's static destructors run, whatever threads are still doing: ours may
+/// be in a call, and its own go on if it was not shut down as often as it was started. Both ended in
+/// crashes. So each call passes this gate, and the process' end begins with waiting for the calls that
+/// are under way (none blocks), letting no other in, and shutting libsrt down.
+static GATE: RwLock<()> = RwLock::new(());
+
+/// Held during a call of libsrt. Never in its callbacks: libsrt waits for them when it ends.
+pub(super) fn enter() -> RwLockReadGuard<'static, ()> {
+    GATE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How often libsrt was started and not shut down.
+static SHARES: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs before libsrt's destructors, having been registered after libsrt was started.
+extern "C" fn close_gate() {
+    mem::forget(GATE.write());
+    for _ in 0..SHARES.load(Ordering::Acquire) {
+        raw::srt_cleanup();
+    }
+}
 
 /// A share in the started library, which counts them itself. When the last one goes, libsrt stops
 /// its threads and closes its UDP sockets; that takes up to two seconds, so the shares are held by
@@ -16,11 +42,18 @@ pub struct Library(());
 
 impl Library {
     pub fn start() -> Result<Self, Fault> {
+        static PREPARED: Once = Once::new();
+        let _inside = enter();
         Fault::check(raw::srt_startup())?;
-        // SAFETY: the handler is a plain function that lives as long as the process; it takes no
-        // opaque pointer.
-        unsafe { raw::srt_setloghandler(ptr::null_mut(), forward_log) };
-        raw::srt_setlogflags(raw::LOGF_BARE);
+        SHARES.fetch_add(1, Ordering::AcqRel);
+        PREPARED.call_once(|| {
+            // SAFETY: a plain function that lives as long as the process and cannot unwind. Refused
+            // only for want of memory; then it is as if there were no gate.
+            unsafe { libc::atexit(close_gate) };
+            // SAFETY: as above; it takes no opaque pointer.
+            unsafe { raw::srt_setloghandler(ptr::null_mut(), forward_log) };
+            raw::srt_setlogflags(raw::LOGF_BARE);
+        });
         // A lost packet can cost a line: let libsrt format them only where somebody reads them.
         raw::srt_setloglevel(
             if tracing::enabled!(target: LOG_TARGET, tracing::Level::DEBUG) {
@@ -35,7 +68,9 @@ impl Library {
 
 impl Drop for Library {
     fn drop(&mut self) {
+        let _inside = enter();
         raw::srt_cleanup();
+        SHARES.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::BytesMut;
 use libc::{sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage};
 
 use super::hook::{Ask, Hook};
-use super::library::Library;
+use super::library::{Library, enter};
 use super::{Fault, raw};
 
 /// The most a packet can carry: an MTU of 1500 less the headers of IPv4, UDP and SRT. What carries
@@ -25,8 +25,8 @@ const STREAM_ID_BUFFER: usize = 512 + 1;
 #[derive(Debug, Clone, Copy)]
 #[repr(i32)]
 pub enum Numeric {
-    /// 0: [`Socket::receive`] never waits.
-    ReceiveWaits = raw::SRTO_RCVSYN,
+    /// 0: [`Socket::receive`] and [`Socket::accept`] never wait. Connections have it of their listener.
+    Waits = raw::SRTO_RCVSYN,
     /// Packets that may be on their way; at least the receive buffer's.
     FlowWindow = raw::SRTO_FC,
     /// Bytes (in packets of 1472) that wait for their time or for the reader.
@@ -73,7 +73,9 @@ pub struct Socket {
 impl Socket {
     pub fn new() -> Result<Self, Fault> {
         let library = Library::start()?;
+        let inside = enter();
         let id = Fault::check(raw::srt_create_socket())?;
+        drop(inside);
         Ok(Self::owning(id, library))
     }
 
@@ -96,6 +98,7 @@ impl Socket {
 
     fn set_option(&self, option: c_int, value: &[u8]) -> Result<(), Fault> {
         let len = c_int::try_from(value.len()).unwrap_or(c_int::MAX);
+        let _inside = enter();
         // SAFETY: libsrt reads `len` bytes, and bytewise where the option is a number.
         Fault::check(unsafe { raw::srt_setsockflag(self.id, option, value.as_ptr().cast(), len) })
             .map(drop)
@@ -104,6 +107,7 @@ impl Socket {
     pub fn get(&self, option: Numeric) -> Result<i32, Fault> {
         let mut value = 0_i32;
         let mut len = length_of::<i32>();
+        let _inside = enter();
         // SAFETY: numeric options are at most an int; `len` tells there is room for one.
         Fault::check(unsafe {
             raw::srt_getsockflag(
@@ -130,6 +134,7 @@ impl Socket {
     fn get_text(&self, option: c_int) -> Result<Vec<u8>, Fault> {
         let mut text = vec![0_u8; STREAM_ID_BUFFER];
         let mut len = c_int::try_from(text.len()).unwrap_or(c_int::MAX);
+        let _inside = enter();
         // SAFETY: libsrt writes at most `len` bytes, the length of `text`.
         Fault::check(unsafe {
             raw::srt_getsockflag(self.id, option, text.as_mut_ptr().cast(), &raw mut len)
@@ -139,6 +144,7 @@ impl Socket {
     }
 
     pub fn bind(&self, address: SocketAddr) -> Result<(), Fault> {
+        let _inside = enter();
         let answer = match Address::from(address) {
             // SAFETY: an address as the system lays it out, that long, which outlives the call.
             Address::V4(v4) => unsafe {
@@ -163,27 +169,30 @@ impl Socket {
     /// Starts listening; `ask` is called for each caller, on libsrt's receive thread.
     pub fn listen(&mut self, backlog: u16, ask: Arc<Ask>) -> Result<(), Fault> {
         let hook = Hook::new(ask);
+        let _inside = enter();
         hook.install(self.id)?;
         self.hook = Some(hook);
         Fault::check(raw::srt_listen(self.id, c_int::from(backlog))).map(drop)
     }
 
     pub fn is_listening(&self) -> bool {
+        let _inside = enter();
         raw::srt_getsockstate(self.id) == raw::SRTS_LISTENING
     }
 
     pub fn local_address(&self) -> Result<SocketAddr, Fault> {
         with_address(|address, len| {
+            let _inside = enter();
             // SAFETY: `address` has room for `len` bytes.
             Fault::check(unsafe { raw::srt_getsockname(self.id, address, len) })
         })
         .map(|(_, address)| address)
     }
 
-    /// Waits for the next connection, until this socket is closed.
+    /// The next connection that waits to be accepted.
     pub fn accept(&self) -> Result<(Self, SocketAddr), Fault> {
-        let library = Library::start()?;
         let (id, peer) = with_address(|address, len| {
+            let _inside = enter();
             // SAFETY: `address` has room for `len` bytes.
             let id = unsafe { raw::srt_accept(self.id, address, len) };
             if id == raw::INVALID_SOCK {
@@ -191,6 +200,10 @@ impl Socket {
             } else {
                 Ok(id)
             }
+        })?;
+        let library = Library::start().inspect_err(|_| {
+            let _inside = enter();
+            raw::srt_close(id);
         })?;
         Ok((Self::owning(id, library), peer))
     }
@@ -200,9 +213,11 @@ impl Socket {
         buffer.reserve(MAX_PAYLOAD);
         let room = buffer.spare_capacity_mut();
         let len = c_int::try_from(room.len()).unwrap_or(c_int::MAX);
+        let inside = enter();
         // SAFETY: libsrt writes at most `len` bytes to `room`.
         let got = unsafe { raw::srt_recvmsg(self.id, room.as_mut_ptr().cast::<c_char>(), len) };
         let got = usize::try_from(Fault::check(got)?).unwrap_or(0);
+        drop(inside);
         // SAFETY: libsrt wrote `got` bytes behind the buffer's length, and says so.
         unsafe { buffer.set_len(buffer.len() + got) };
         Ok(got)
@@ -211,6 +226,7 @@ impl Socket {
     /// Fails once the connection is broken.
     pub fn counters(&self) -> Result<Counters, Fault> {
         let mut statistics = MaybeUninit::<raw::Statistics>::zeroed();
+        let _inside = enter();
         // SAFETY: libsrt fills the structure, for which there is room (and some more).
         Fault::check(unsafe { raw::srt_bistats(self.id, statistics.as_mut_ptr(), 0, 1) })?;
         // SAFETY: nothing but numbers, for which any bits will do; zeroed before.
@@ -218,10 +234,10 @@ impl Socket {
         Ok(Counters::from(&statistics))
     }
 
-    /// Closes the socket: the peer is told, and whoever waits in [`Socket::accept`] comes back at once
-    /// with an error.
+    /// Closes the socket and tells the peer.
     pub fn close(&self) {
         if !self.closed.swap(true, Ordering::AcqRel) {
+            let _inside = enter();
             raw::srt_close(self.id);
         }
     }

@@ -67,15 +67,15 @@ async fn callers_beyond_those_that_may_wait_to_be_accepted_are_told_1402() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_publisher_that_wants_a_packet_filter_is_disconnected() {
     let mut listener = listen(&config());
+    let relay = Relay::start(listener.local_addr(), 0).await;
     let filter = "&packetfilter=fec,cols:10,rows:5";
-    let mut filtered = LiveTransmit::start(listener.local_addr(), GOOD, filter);
+    let _filtered = LiveTransmit::start(relay.address(), GOOD, filter);
+    eventually("it is disconnected", || relay.shutdowns() > 0).await;
 
-    filtered.send(&noise(11, 2000 * PAYLOAD), 1_000_000).await;
-    filtered.exited().await;
-
-    // The next that is accepted is not that one.
-    let plain = LiveTransmit::start(listener.local_addr(), GOOD, "");
-    let connection = accept(&mut listener).await;
-    plain.end().await;
-    drop(connection);
+    let mut plain = LiveTransmit::start(listener.local_addr(), GOOD, "");
+    let mut connection = accept(&mut listener).await;
+    let sent = noise(11, 100 * PAYLOAD);
+    plain.send(&sent, 10_000_000).await;
+    let received = collect_at_least(&mut connection, sent.len()).await;
+    assert_same(&received, &sent);
 }

@@ -47,6 +47,8 @@ impl LiveTransmit {
 
     /// Sends at a steady rate. In multiples of ten packets: it reads ten before it sends one.
     pub async fn send(&mut self, data: &[u8], bits_per_second: u64) {
+        // What it reads before it knows that it is connected it throws away.
+        self.says("SRT target connected").await;
         let start = Instant::now();
         let mut sent = 0;
         for packet in data.chunks(PAYLOAD) {

@@ -19,6 +19,7 @@ pub struct Relay {
 #[derive(Default)]
 struct Seen {
     dropped: AtomicU64,
+    shutdowns: AtomicU64,
     rejects: Mutex<Vec<u32>>,
 }
 
@@ -47,6 +48,11 @@ impl Relay {
         self.seen.dropped.load(Ordering::Relaxed)
     }
 
+    /// How often the listener's side ended a connection.
+    pub fn shutdowns(&self) -> u64 {
+        self.seen.shutdowns.load(Ordering::Relaxed)
+    }
+
     /// The reasons for which the caller was refused, as it was told.
     pub fn rejects(&self) -> Vec<u32> {
         self.seen.rejects.lock().unwrap().clone()
@@ -73,6 +79,9 @@ async fn relay(front: UdpSocket, back: UdpSocket, loss_percent: u64, seen: Arc<S
                 }
             }
             Ok(len) = back.recv(&mut down) => {
+                if down.starts_with(&SHUTDOWN) {
+                    seen.shutdowns.fetch_add(1, Ordering::Relaxed);
+                }
                 if let Some(reason) = reject_reason(&down[..len]) {
                     seen.rejects.lock().unwrap().push(reason);
                 }
@@ -86,6 +95,9 @@ async fn relay(front: UdpSocket, back: UdpSocket, loss_percent: u64, seen: Arc<S
         }
     }
 }
+
+/// A control packet of type 5.
+const SHUTDOWN: [u8; 4] = [0x80, 5, 0, 0];
 
 /// A handshake (control packet of type 0) whose own type is above 1000 refuses the caller: 1000 and
 /// the reason.

@@ -58,8 +58,14 @@ pub async fn collect(connection: &mut Connection) -> (Vec<u8>, Result<(), RecvEr
 pub async fn collect_at_least(connection: &mut Connection, len: usize) -> Vec<u8> {
     let mut received = Vec::new();
     while received.len() < len {
-        let packet = within("more data", connection.recv()).await;
-        received.extend_from_slice(&packet.unwrap().expect("the stream goes on"));
+        match within("more data", connection.recv()).await {
+            Ok(Some(packet)) => received.extend_from_slice(&packet),
+            end => panic!(
+                "{end:?} after {} of {len} bytes; {:?}",
+                received.len(),
+                connection.stats()
+            ),
+        }
     }
     received
 }
