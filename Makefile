@@ -58,9 +58,9 @@ e2e: ## End-to-end tests only: real SRT in, a real browser out (FILES="e2e/test/
 	@scripts/e2e $(FILES)
 
 .PHONY: soak
-soak: ## Endurance tests, SOAK_MIN minutes each (default 30)
+soak: ## The end-to-end tests again and again for SOAK_MIN minutes (default 30), watching for leaks
 	@scripts/build test
-	@SOAK_MIN=$${SOAK_MIN:-30} scripts/e2e e2e/soak
+	@SOAK_MIN=$${SOAK_MIN:-30} scripts/e2e $(FILES)
 
 .PHONY: bench
 bench: ## The benchmarks, results in bench/RESULTS.md
