@@ -54,6 +54,58 @@ async fn a_body_that_is_too_large_is_a_problem() {
 }
 
 #[tokio::test]
+async fn what_is_refused_before_its_path_is_looked_at_is_a_problem_under_api_and_plain_elsewhere() {
+    let edge = Fixture::start().await;
+    let long = "x".repeat(20_000);
+    let host = "Host: localhost\r\n";
+    for (method, query, headers, status, code) in [
+        ("GET", long.as_str(), host.to_owned(), 414, "uri_too_long"),
+        (
+            "GET",
+            "",
+            format!("{host}Cookie: a={long}\r\n"),
+            431,
+            "headers_too_large",
+        ),
+        ("GET", "", String::new(), 400, "bad_request"),
+        ("TRACE", "", host.to_owned(), 405, "method_not_allowed"),
+        (
+            "POST",
+            "",
+            format!("{host}Transfer-Encoding: gzip\r\n"),
+            501,
+            "not_implemented",
+        ),
+    ] {
+        for path in ["/api", "/api/streams"] {
+            let head = format!("{method} {path}?q={query} HTTP/1.1\r\n{headers}\r\n");
+            let (answer, body) = edge.raw(&head).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{answer}"
+            );
+            assert!(
+                answer.contains("Content-Type: application/problem+json"),
+                "{code}: {answer}"
+            );
+            let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(body["status"], status);
+            assert_eq!(body["code"], code);
+        }
+        let head = format!("{method} /apiary?q={query} HTTP/1.1\r\n{headers}\r\n");
+        let (answer, _) = edge.raw(&head).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("Content-Type: text/plain"),
+            "{code}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_gateways_own_problems_pass_through() {
     let edge = Fixture::with_gateway(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\
@@ -88,6 +140,32 @@ async fn an_event_is_there_before_the_stream_of_events_ends() {
     // The gateway keeps the stream open for 30 s.
     let first = tokio::time::timeout(Duration::from_secs(5), answer.chunk()).await;
     assert_eq!(first.unwrap().unwrap().unwrap(), "data: live\n\n");
+}
+
+#[tokio::test]
+async fn a_percent_encoded_stream_key_is_not_logged_either() {
+    use std::fmt::Write as _;
+
+    let edge = Fixture::start().await;
+    let key = "AZaz09-_OPopJKjk".repeat(3)[..43].to_owned();
+    let (mut upper, mut lower) = (String::new(), String::new());
+    for byte in key.bytes() {
+        write!(upper, "%{byte:02X}").unwrap();
+        write!(lower, "%{byte:02x}").unwrap();
+    }
+    let partly = format!("%41{}", &key[1..]);
+    let in_a_name = format!("{key}.m3u8");
+    for form in [&upper, &lower, &partly, &in_a_name] {
+        let head = format!("GET /api/streams/{form}?a=b HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        edge.raw(&head).await;
+        // Refused before its path is looked at: without a Host.
+        edge.raw(&format!("GET /api/streams/{form}?a=b HTTP/1.1\r\n\r\n"))
+            .await;
+    }
+    eventually("eight log lines", Duration::from_secs(5), async || {
+        (edge.log().matches("\"path\":\"/api/streams/***\"").count() == 8).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -102,6 +102,21 @@ impl Fixture {
             .unwrap();
     }
 
+    /// Sends a request word for word, as no client library would, and gives the answer's head and body.
+    pub async fn raw(&self, request: &str) -> (String, String) {
+        let address = self.base.replace("http://localhost", "127.0.0.1");
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        // `Connection` is the first header: nginx reads none behind the one that it refuses.
+        let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let read = connection.read_to_string(&mut answer);
+        let within = Duration::from_secs(10);
+        tokio::time::timeout(within, read).await.unwrap().unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.log(nginx::NAME)).unwrap()
     }
