@@ -1,6 +1,7 @@
 //! The pure media code of Marquee: reading MPEG-TS, cutting it into segments that are aligned over
 //! all rungs, naming them, and writing the playlists that list them. No I/O.
 
+mod gops;
 mod name;
 mod rung;
 
@@ -10,6 +11,7 @@ pub mod segmenter;
 pub mod timeline;
 pub mod ts;
 
+pub use gops::RecentGops;
 pub use name::{BroadcastTag, NameError, SegmentName};
 pub use playlist::{Entry, MasterPlaylist, MediaPlaylist, PlaylistError, Variant};
 pub use rung::{Rung, UnknownRung};

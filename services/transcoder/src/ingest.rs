@@ -6,6 +6,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use marquee_common::contract::ingest::{AuthorizeRequest, Authorized, IngestProtocol};
 use marquee_srt::{Closer, Connection, Listener, parse_stream_id};
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -119,6 +120,7 @@ impl Ingest {
         };
         metrics::counter!("transcoder_key_checks_total").increment(1);
         let mut waiting = VecDeque::new();
+        let asked_at = Instant::now();
         let answer = tokio::select! {
             answer = tokio::time::timeout(CHECK_TIME, self.authority.authorize(&question)) => answer,
             () = keep(&mut connection, &mut waiting) => {
@@ -131,7 +133,9 @@ impl Ingest {
             waiting,
         };
         match answer {
-            Ok(Ok(authorized)) => self.admit(key, slot, authorized, publisher).await,
+            Ok(Ok(authorized)) => {
+                self.admit(key, slot, authorized, asked_at, publisher).await;
+            }
             Ok(Err(Refusal::BadKey { code })) => {
                 self.doorman.remember_bad(key);
                 refused(&code);
@@ -157,10 +161,13 @@ impl Ingest {
         key: KeyHash,
         slot: SlotGuard,
         authorized: Authorized,
+        asked_at: Instant,
         publisher: Publisher,
     ) {
         let stream_id = authorized.stream_id;
-        let attached = self.registry.attach(key, slot, authorized, publisher);
+        let attached = self
+            .registry
+            .attach(key, slot, authorized, asked_at, publisher);
         if let Err(error) = attached.await {
             refused("not_taken");
             tracing::warn!(

@@ -104,15 +104,15 @@ struct LeaseState {
 pub struct Superseded;
 
 impl Lease {
-    /// A lease just granted under `epoch`.
-    pub fn granted(epoch: u64, pause: PauseWatch) -> Self {
+    /// A lease granted under `epoch` in answer to a call begun at `asked_at`.
+    pub fn granted(epoch: u64, asked_at: Instant, pause: PauseWatch) -> Self {
         Self {
             shared: Arc::new(Shared {
                 pause,
                 state: Mutex::new(LeaseState {
                     epoch,
                     publisher_connected: false,
-                    renewed_at: Some(Instant::now()),
+                    renewed_at: Some(asked_at),
                     superseded: false,
                 }),
                 changed: watch::Sender::new(0),
@@ -125,12 +125,11 @@ impl Lease {
         lock(&self.shared.state).epoch
     }
 
-    /// The authority granted a higher epoch to this same process.
-    pub fn regranted(&self, epoch: u64) {
-        self.change(|state| {
-            state.epoch = state.epoch.max(epoch);
-            state.renewed_at = Some(Instant::now());
-        });
+    /// The authority granted a higher epoch to this same process, in answer to a call begun at
+    /// `asked_at`.
+    pub fn regranted(&self, epoch: u64, asked_at: Instant) {
+        self.change(|state| state.epoch = state.epoch.max(epoch));
+        self.renewed(asked_at);
     }
 
     /// The publisher came or went.
@@ -230,7 +229,7 @@ mod tests {
 
     fn lease() -> (Lease, PauseWatch) {
         let pause = PauseWatch::default();
-        (Lease::granted(1, pause.clone()), pause)
+        (Lease::granted(1, Instant::now(), pause.clone()), pause)
     }
 
     async fn pass(pause: &PauseWatch, time: Duration) {

@@ -143,7 +143,7 @@ impl Output {
             timelines.clone(),
             lease,
             &tasks,
-            stop.clone(),
+            &stop,
         );
         Ok(Self {
             timelines,
@@ -155,17 +155,20 @@ impl Output {
     }
 
     /// Begins a run of ffmpeg under `epoch`, whose first keyframe came at `first_frame_ms` (Unix).
-    /// Every run but a broadcast's first begins with a discontinuity.
+    /// Every run but a broadcast's first begins with a discontinuity. With `continues` its dates go
+    /// on where the last run's ended, whenever that keyframe came.
     pub fn begin_run(
         &self,
         epoch: u64,
         first_frame_ms: i64,
+        continues: bool,
         leader: Rung,
         plan: &EncodePlan,
     ) -> RunOutput {
         self.timelines.begin_run(&RunStart {
             epoch,
             first_frame_ms,
+            continues,
             leader,
             bandwidths: plan
                 .rungs()
@@ -213,6 +216,7 @@ impl Output {
     /// Writes `#EXT-X-ENDLIST` to all renditions, reads it back, and repeats until it is what was
     /// written, at most for `limit`.
     pub async fn end(&self, limit: Duration) -> Result<bool, Superseded> {
+        self.playlists.stop_keeping();
         self.uploader.flush(limit).await;
         self.timelines.end();
         self.playlists.end(limit).await

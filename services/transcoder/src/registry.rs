@@ -128,23 +128,27 @@ impl Registry {
         key: KeyHash,
         slot: SlotGuard,
         authorized: Authorized,
+        asked_at: Instant,
         publisher: Publisher,
     ) -> Result<(), AttachError> {
         let mut slot = Some(slot);
         loop {
-            let held = match self.claim(key, &mut slot, &authorized, &publisher)? {
+            let held = match self.claim(key, &mut slot, &authorized, asked_at, &publisher)? {
                 Claim::Held(held) => held,
                 Claim::Fresh(seat) => {
                     self.start(*seat, authorized, publisher);
                     return Ok(());
                 }
             };
+            // Epochs rise over all broadcasts of a stream.
+            if authorized.epoch < held.lease.epoch() {
+                return Err(AttachError::Replaced);
+            }
             let same = held.broadcast_id == authorized.broadcast_id;
-            if same && !held.lease.is_superseded() {
-                if authorized.epoch < held.lease.epoch() {
-                    return Err(AttachError::Replaced);
-                }
-                held.lease.regranted(authorized.epoch);
+            // Had another transcoder held it meanwhile, it would have reported other numbers.
+            let unbroken = authorized.next_msn <= held.numbers.borrow().next_msn;
+            if same && unbroken && !held.lease.is_superseded() {
+                held.lease.regranted(authorized.epoch, asked_at);
                 return held.attach(publisher).await;
             }
             // Two sessions of a stream share its playlists' names: the older lets go first.
@@ -159,6 +163,7 @@ impl Registry {
         key: KeyHash,
         slot: &mut Option<SlotGuard>,
         authorized: &Authorized,
+        asked_at: Instant,
         publisher: &Publisher,
     ) -> Result<Claim, AttachError> {
         let mut sessions = self.sessions();
@@ -170,7 +175,7 @@ impl Registry {
             return Ok(Claim::Held(held.clone()));
         }
         let slot = slot.take().ok_or(AttachError::Stuck)?;
-        let lease = Lease::granted(authorized.epoch, self.context.pause.clone());
+        let lease = Lease::granted(authorized.epoch, asked_at, self.context.pause.clone());
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (numbers, reported) = watch::channel(Numbers {
             next_msn: authorized.next_msn,
@@ -248,6 +253,9 @@ impl Registry {
         match self.find(stream_id) {
             Some(session) if session.lease.epoch() <= epoch => {
                 // At once; the session may be busy ending its encoder.
+                if reason == DisconnectReason::Replaced {
+                    session.lease.supersede();
+                }
                 session.close_publisher();
                 session.tell(Command::Disconnect(reason)).await.is_ok()
             }
@@ -271,7 +279,7 @@ impl Registry {
                 session.lease.renewed(asked_at);
                 None
             } else if renewed.granted_to_you {
-                session.lease.regranted(renewed.epoch);
+                session.lease.regranted(renewed.epoch, asked_at);
                 None
             } else {
                 // Before anything else: not one more playlist, even if the session is slow to hear.

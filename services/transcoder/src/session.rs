@@ -209,9 +209,16 @@ impl Session {
             reason: "grace_over".into(),
             log: Vec::new(),
         }));
-        tokio::time::timeout(ASKING_LIMIT, self.next_command())
-            .await
-            .unwrap_or(Command::Abandon)
+        // Past the grace a publisher comes back under a new epoch or not at all.
+        let asked_under = self.lease.epoch();
+        let deadline = Instant::now() + ASKING_LIMIT;
+        loop {
+            match tokio::time::timeout_at(deadline, self.next_command()).await {
+                Ok(Command::Attach(_)) if self.lease.epoch() == asked_under => {}
+                Ok(command) => return command,
+                Err(_) => return Command::Abandon,
+            }
+        }
     }
 
     /// The next command or word.
@@ -321,7 +328,7 @@ impl Session {
     }
 }
 
-/// Does `work` unless the session is told to make room for another one; `None` then.
+/// Does `work` unless the session is told to make room, or the process ends; `None` then.
 async fn until_abandoned<T>(
     commands: &mut mpsc::Receiver<Command>,
     work: impl Future<Output = T>,
@@ -329,7 +336,7 @@ async fn until_abandoned<T>(
     let abandoned = async {
         loop {
             match commands.recv().await {
-                Some(Command::Abandon) | None => return,
+                Some(Command::Abandon | Command::Drain) | None => return,
                 // A publisher that comes now is closed with the command; it will try again.
                 Some(_) => {}
             }

@@ -6,7 +6,7 @@ use super::{
     track::{Stamp, Track, Unit},
 };
 use crate::{
-    Rung,
+    RecentGops, Rung,
     ts::{Packet, PacketKind, Reader},
 };
 
@@ -43,6 +43,7 @@ impl Leader {
             open: None,
             start: Stamp { era: 0, pts: 0 },
             last_key: Stamp { era: 0, pts: 0 },
+            gops: RecentGops::default(),
             reach: None,
             next_index: 0,
         };
@@ -81,6 +82,7 @@ struct Lane {
     open: Option<OpenSegment>,
     start: Stamp,
     last_key: Stamp,
+    gops: RecentGops,
     reach: Option<Stamp>,
     next_index: u64,
 }
@@ -106,6 +108,9 @@ impl Lane {
     fn unit(&mut self, unit: &Unit, cuts: &mut Vec<Cut>, out: &mut Vec<SegmentEvent>) {
         self.reach = self.reach.max(Some(unit.at));
         if let Some(tables) = &unit.key {
+            if let Some(gop) = unit.at.since(self.last_key).filter(|_| self.open.is_some()) {
+                self.gops.ended(gop);
+            }
             if self.is_cut(unit.at) {
                 let duration = self.duration(unit.at);
                 let former = self.close(duration, out);
@@ -134,7 +139,7 @@ impl Lane {
         let Some(open) = &self.open else {
             return true;
         };
-        let (Some(elapsed), Some(gop)) = (at.since(self.start), at.since(self.last_key)) else {
+        let (Some(elapsed), Some(_)) = (at.since(self.start), at.since(self.last_key)) else {
             return true;
         };
         if open.is_missing || elapsed < 0 {
@@ -143,7 +148,7 @@ impl Lane {
         if self.track.cuts_by_time() {
             return elapsed >= AUDIO_SEGMENT;
         }
-        elapsed.saturating_add(gop) > self.max_segment
+        self.gops.must_cut(elapsed, self.max_segment)
     }
 
     /// How long the open segment is if it ends at `end`. Across a jump the times tell nothing, so

@@ -23,6 +23,8 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 /// Writes one broadcast's playlists.
 pub struct PlaylistWriter {
     shared: Arc<Shared>,
+    /// Ends the tasks that keep playlists up to date; [`PlaylistWriter::end`] writes alone.
+    stop_keeping: CancellationToken,
 }
 
 struct Shared {
@@ -46,7 +48,7 @@ impl PlaylistWriter {
         timelines: Arc<Timelines>,
         lease: Lease,
         tasks: &TaskTracker,
-        stop: CancellationToken,
+        stop: &CancellationToken,
     ) -> Self {
         let shared = Arc::new(Shared {
             stream_id,
@@ -61,17 +63,27 @@ impl PlaylistWriter {
             stored: watch::Sender::default(),
             playable: watch::Sender::new(false),
         });
+        let stop_keeping = stop.child_token();
         for rung in shared.renditions.keys() {
-            let (shared, rung, stop) = (shared.clone(), *rung, stop.clone());
+            let (shared, rung, stop) = (shared.clone(), *rung, stop_keeping.clone());
             tasks.spawn(async move {
                 stop.run_until_cancelled(shared.keep_rendition(rung)).await;
             });
         }
-        let master = shared.clone();
+        let (master, stop) = (shared.clone(), stop_keeping.clone());
         tasks.spawn(async move {
             stop.run_until_cancelled(master.keep_master()).await;
         });
-        Self { shared }
+        Self {
+            shared,
+            stop_keeping,
+        }
+    }
+
+    /// From now on only [`PlaylistWriter::end`] writes: while the last segments of an ended
+    /// broadcast wait for storage, the stream may go live anew elsewhere.
+    pub fn stop_keeping(&self) {
+        self.stop_keeping.cancel();
     }
 
     /// Turns true when the master playlist is stored.

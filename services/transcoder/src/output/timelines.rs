@@ -55,6 +55,8 @@ pub struct RunStart {
     pub epoch: u64,
     /// Unix ms at which the run's first keyframe came: its dates count from here by PTS.
     pub first_frame_ms: i64,
+    /// Whether its first keyframe follows the last run's end in the source, whenever it came.
+    pub continues: bool,
     /// The rung that decides the cuts.
     pub leader: Rung,
     /// What each rung announces.
@@ -153,7 +155,11 @@ impl Timelines {
             counted: false,
             leader: start.leader,
             // Dates never go back, not even when the machine's clock does.
-            anchor_ms: start.first_frame_ms.max(state.last_end_ms),
+            anchor_ms: if start.continues && state.begun {
+                state.last_end_ms
+            } else {
+                start.first_frame_ms.max(state.last_end_ms)
+            },
             anchor_pts: None,
             cuts: BTreeMap::new(),
         });

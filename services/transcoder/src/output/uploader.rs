@@ -155,7 +155,10 @@ impl Uploader {
         loop {
             tokio::select! {
                 () = self.shared.stop.cancelled() => return,
-                (ticket, name, body) = self.next_due() => self.attempt(ticket, name, body).await,
+                (ticket, name, body) = self.next_due() => {
+                    let attempt = self.attempt(ticket, name, body);
+                    self.shared.stop.run_until_cancelled(attempt).await;
+                }
             }
         }
     }
@@ -178,8 +181,9 @@ impl Uploader {
             Ok(()) => {
                 metrics::histogram!("transcoder_segment_put_seconds")
                     .record(started.elapsed().as_secs_f64());
-                self.queue().discard(ticket);
+                // Listed first: whoever sees the queue empty finds the segment in its timeline.
                 self.report(&name, Outcome::Stored);
+                self.queue().discard(ticket);
                 self.shared.wake.notify_waiters();
             }
             Err(error) => {
@@ -197,7 +201,7 @@ impl Uploader {
     async fn sweep(self) {
         loop {
             tokio::select! {
-                () = self.shared.stop.cancelled() => return,
+                () = self.shared.stop.cancelled() => return self.spill_all().await,
                 () = tokio::time::sleep(SWEEP) => {}
             }
             let expired = self.queue().take_expired(Instant::now());
@@ -222,6 +226,21 @@ impl Uploader {
                         break;
                     }
                 }
+            }
+        }
+    }
+
+    /// The process, or the session, ends before storage took everything: what is left goes to disk,
+    /// and the next start stores it.
+    async fn spill_all(&self) {
+        let left = self.queue().in_memory();
+        for (name, bytes) in left {
+            if let Err(error) = self.shared.spill.store(&self.key(&name), &bytes).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    segment = %name,
+                    "a segment that storage did not take is lost with this process"
+                );
             }
         }
     }
@@ -339,6 +358,14 @@ impl Queue {
             }
             _ => None,
         })
+    }
+
+    fn in_memory(&self) -> Vec<(SegmentName, Bytes)> {
+        let in_memory = self.jobs.values().filter_map(|job| match &job.body {
+            Body::Memory(bytes) => Some((job.name, bytes.clone())),
+            Body::Disk(_) => None,
+        });
+        in_memory.collect()
     }
 
     fn spilled(&mut self, ticket: u64, file: SpilledSegment) {

@@ -37,8 +37,10 @@ pub(super) struct RunStart {
     pub(super) plan: EncodePlan,
     /// The source from a keyframe on, as far as it came.
     pub(super) head: Vec<Bytes>,
-    /// When that keyframe came, Unix ms; before everything else: where the last run ended.
+    /// When that keyframe came, Unix ms.
     pub(super) first_frame_ms: i64,
+    /// Whether it begins where the last run ended in the source.
+    pub(super) continues: bool,
 }
 
 /// Why a run ended. What it was fed is cut and handed to the output by then.
@@ -64,6 +66,7 @@ impl Session {
         let run_output = output.begin_run(
             self.lease.epoch(),
             start.first_frame_ms,
+            start.continues,
             ladder.leader(),
             &start.plan,
         );

@@ -110,6 +110,7 @@ impl Session {
         self.live = Some(live_data(source, &plan, self.ladder.as_ref()));
         let mut start = RunStart {
             first_frame_ms: unix_ms_at(feed.head_began()),
+            continues: false,
             head: feed.rule().started(&plan),
             plan,
         };
@@ -125,12 +126,9 @@ impl Session {
                         Err(error) => return Next::Served(unservable(&error)),
                     };
                     start = RunStart {
+                        first_frame_ms: unix_ms_at(feed.head_began()),
                         // The kept bytes begin where the last kept segment ended.
-                        first_frame_ms: if restart.keep_segments == 0 {
-                            unix_ms_at(feed.head_began())
-                        } else {
-                            i64::MIN
-                        },
+                        continues: restart.keep_segments > 0,
                         head: restart.head,
                         plan,
                     };

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
+use marquee_hls::RecentGops;
 
 use super::event::{Keyframe, SourceEvent};
 use super::timeline::SECOND;
@@ -76,6 +77,7 @@ pub struct CopyRule {
     segment_bytes: u64,
     last_keyframe: Option<i64>,
     segment_start: Option<i64>,
+    gops: RecentGops,
     cuts: u64,
     rates: VecDeque<(i64, u64)>,
 }
@@ -108,6 +110,7 @@ impl CopyRule {
             segment_bytes: 0,
             last_keyframe: None,
             segment_start: None,
+            gops: RecentGops::default(),
             cuts: 0,
             rates: VecDeque::new(),
         }
@@ -213,7 +216,8 @@ impl CopyRule {
             self.refuse(CopyRefusal::GopTooLong);
         }
         let start = self.segment_start.unwrap_or(last);
-        let cut = time - start + (time - last) > MAX_GOP;
+        self.gops.ended(time - last);
+        let cut = self.gops.must_cut(time - start, MAX_GOP);
         if cut {
             self.segment_start = Some(time);
         }

@@ -36,7 +36,7 @@ struct Writer {
 
 impl Writer {
     async fn start(storage: &Storage, broadcast: BroadcastId, epoch: u64, next_msn: u64) -> Self {
-        let lease = Lease::granted(epoch, PauseWatch::default());
+        let lease = Lease::granted(epoch, tokio::time::Instant::now(), PauseWatch::default());
         lease.publisher_connected(true);
         let (reported, numbers) = watch::channel(Numbers::default());
         let output = Output::start(
@@ -78,9 +78,13 @@ impl Writer {
         };
         let ladder = Ladder::for_source(&source).unwrap();
         let plan = EncodePlan::new(&ladder, &source, TopRung::Copied).unwrap();
-        let output =
-            self.output
-                .begin_run(self.lease.epoch(), 1_795_000_000_000, Rung::P480, &plan);
+        let output = self.output.begin_run(
+            self.lease.epoch(),
+            1_795_000_000_000,
+            false,
+            Rung::P480,
+            &plan,
+        );
         for rung in RUNGS {
             output.measured(
                 rung,
