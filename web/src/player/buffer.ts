@@ -13,3 +13,13 @@ export function bufferedAhead(ranges: TimeRanges, time: number): number {
   }
   return end - time;
 }
+
+/** Where media goes on after `time`, or `null` when nothing later is buffered. */
+export function nextBufferedStart(ranges: TimeRanges, time: number): number | null {
+  for (let i = 0; i < ranges.length; i += 1) {
+    if (ranges.start(i) > time) {
+      return ranges.start(i);
+    }
+  }
+  return null;
+}

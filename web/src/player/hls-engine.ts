@@ -7,7 +7,7 @@
 
 import type { ErrorData, HlsConfig, LevelDetails, LevelLoadedData } from "hls.js";
 import Hls from "hls.js/light";
-import { bufferedAhead } from "./buffer";
+import { bufferedAhead, nextBufferedStart } from "./buffer";
 import { type Phase, phaseOf } from "./phase";
 import { type Quality, qualitiesOf } from "./quality";
 import { RetryWindow } from "./retry-window";
@@ -357,11 +357,21 @@ export class HlsEngine {
     }
     if (ahead > 0.5) {
       this.#refill.since ??= at;
+    } else {
+      this.#skipHole();
     }
     const waited = this.#refill.since !== null && at - this.#refill.since > REFILL_PATIENCE_MS;
     if (ahead >= REFILL_S || waited || this.#state.listEnded || phase === "lost") {
       this.#refill = null;
       this.video.playbackRate = 1;
+    }
+  }
+
+  /** hls.js skips holes (`EXT-X-GAP`) only while the picture moves, and the hold stops it. */
+  #skipHole(): void {
+    const next = nextBufferedStart(this.video.buffered, this.video.currentTime);
+    if (next !== null && bufferedAhead(this.video.buffered, this.video.currentTime) < 0.1) {
+      this.video.currentTime = next + 0.01;
     }
   }
 

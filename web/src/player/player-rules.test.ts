@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { bufferedAhead } from "./buffer";
+import { bufferedAhead, nextBufferedStart } from "./buffer";
 import { phaseOf, type Signals } from "./phase";
 import { qualitiesOf, qualityName } from "./quality";
 import { RetryWindow } from "./retry-window";
@@ -126,5 +126,10 @@ describe("buffer", () => {
   test("steps over small holes and stops at real ones", () => {
     expect(bufferedAhead(ranges([0, 10], [10.2, 14]), 8)).toBe(6);
     expect(bufferedAhead(ranges([0, 10], [13, 14]), 8)).toBe(2);
+  });
+
+  test("tells where media goes on behind a hole", () => {
+    expect(nextBufferedStart(ranges([0, 8], [12.7, 20]), 8)).toBe(12.7);
+    expect(nextBufferedStart(ranges([0, 8]), 8)).toBe(null);
   });
 });
