@@ -145,10 +145,17 @@ impl Store {
         .bind(discontinuities)
         .execute(&mut *tx)
         .await?;
+        // Broadcasts of a stream share their playlists. Once a newer one has begun, an older one's
+        // holder is superseded, whoever it is: its ENDLIST would end the newer one's playlists.
         let known: Vec<Word> = sqlx::query_as(
-            "SELECT id, epoch, transcoder_url = $2 AS granted_to_you, \
-                    ended_at IS NULL AS running \
-             FROM broadcasts WHERE id = ANY($1)",
+            "SELECT b.id, COALESCE(newer.epoch, b.epoch) AS epoch, \
+                    newer.epoch IS NULL AND b.transcoder_url = $2 AS granted_to_you, \
+                    b.ended_at IS NULL AS running \
+             FROM broadcasts b LEFT JOIN LATERAL ( \
+                 SELECT n.epoch FROM broadcasts n \
+                 WHERE n.stream_id = b.stream_id AND n.epoch > b.epoch \
+                 ORDER BY n.epoch DESC LIMIT 1) newer ON true \
+             WHERE b.id = ANY($1)",
         )
         .bind(&ids)
         .bind(&request.transcoder_url)

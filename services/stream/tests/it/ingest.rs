@@ -306,6 +306,38 @@ async fn an_older_epochs_renewal_is_no_sign_of_life() {
 }
 
 #[tokio::test]
+async fn the_holder_of_an_older_broadcast_is_superseded_by_a_newer_one_wherever_it_runs() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let first = world.on_air(&stream, T1).await;
+    world.event(&first, 2, ended()).await;
+    // Nothing newer yet: its end is its own to write.
+    let word = world.renew(T1, &[(&first, 9, 0)]).await;
+    assert_eq!((word[0].epoch, word[0].granted_to_you), (first.epoch, true));
+    let mut newest = first.clone();
+    for transcoder in [T2, T1] {
+        if newest != first {
+            world.event(&newest, 2, ended()).await;
+        }
+        newest = world.on_air(&stream, transcoder).await;
+        assert_ne!(newest.broadcast_id, first.broadcast_id);
+        let word = world.renew(T1, &[(&first, 9, 0)]).await;
+        assert_eq!(
+            (word[0].epoch, word[0].granted_to_you),
+            (newest.epoch, false),
+            "{transcoder}"
+        );
+        assert_eq!(word[0].state, BroadcastState::Ended);
+        let word = world.renew(transcoder, &[(&newest, 99, 9)]).await;
+        assert_eq!(
+            (word[0].epoch, word[0].granted_to_you),
+            (newest.epoch, true)
+        );
+    }
+}
+
+#[tokio::test]
 async fn renewals_are_answered_in_order_and_what_nobody_knows_is_over() {
     let world = World::start().await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
