@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use marquee_common::error_chain;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -21,8 +24,10 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Sweeps further apart than this mean that this process was stopped meanwhile: it may have
 /// renewals to read that came in time.
 const LONGEST_GAP: Duration = Duration::from_secs(10);
-/// Broadcasts finalized in one sweep.
+/// Broadcasts finalized in one round.
 const FINALIZE_MOST: i64 = 16;
+/// Rounds of finalizing at once: the next begin while slow transcoders still work on the last.
+const FINALIZE_ROUNDS: usize = 4;
 /// Sweeps between two rounds of forgetting.
 const PRUNE_EVERY: u32 = 60;
 
@@ -45,6 +50,8 @@ impl Sweeper {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut attention = Attention::new(Instant::now());
         let mut failing = false;
+        // Dropped, and so ended, with this task.
+        let mut finalizing = JoinSet::new();
         for round in 0_u32.. {
             tokio::select! {
                 _ = ticks.tick() => {}
@@ -61,15 +68,24 @@ impl Sweeper {
                 }
             }
             failing = swept.is_err();
+            while finalizing.try_join_next().is_some() {}
+            if !failing && finalizing.len() < FINALIZE_ROUNDS {
+                let sweeper = self.clone();
+                finalizing.spawn(async move {
+                    if let Err(error) = sweeper.finalize().await {
+                        tracing::warn!(error = error_chain(&error), "finalizing fails");
+                    }
+                });
+            }
         }
     }
 
-    /// One sweep of an instance that has been listening for `listening`.
+    /// One sweep of an instance that has been listening for `listening`. It only waits for the
+    /// database; [`Self::finalize`], which waits for transcoders, goes on beside it.
     pub async fn sweep(&self, listening: Duration, prune: bool) -> Result<(), Error> {
         let silent = self.store.end_silent(listening).await?;
         metrics::counter!("stream_broadcasts_silent_total").increment(silent);
         self.store.expire_keys().await?;
-        self.finalize().await?;
         if prune {
             self.store.prune().await?;
         }
@@ -83,7 +99,7 @@ impl Sweeper {
     }
 
     /// Hands ended broadcasts whose holder is gone to transcoders that live.
-    async fn finalize(&self) -> Result<(), Error> {
+    pub async fn finalize(&self) -> Result<(), Error> {
         let alive = self.store.list_live_transcoders().await?;
         if alive.is_empty() {
             // Nobody could do it; nothing is claimed, so it happens as soon as somebody can.

@@ -22,14 +22,34 @@ use url::Url;
 use crate::store::Holder;
 
 /// A publisher is gone within a second, or its transcoder is not there.
-const DEADLINE: Duration = Duration::from_secs(1);
+const DISCONNECT_DEADLINE: Duration = Duration::from_secs(1);
+/// Finalizing reads and writes playlists in storage, which may be slow. Shorter than the wait until
+/// it is asked for again (`store/finalize.rs`).
+const FINALIZE_DEADLINE: Duration = Duration::from_secs(25);
 
 /// Calls transcoders; a cheap clone.
 #[derive(Clone)]
 pub struct Transcoders {
     api_key: Secret,
+    disconnecting: Calls,
+    finalizing: Calls,
+}
+
+/// Calls that have one deadline.
+#[derive(Clone)]
+struct Calls {
+    deadline: Duration,
     /// Made for the first transcoder called; the others share its connections' settings.
     first: Arc<OnceLock<InternalClient>>,
+}
+
+impl Calls {
+    fn within(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            first: Arc::default(),
+        }
+    }
 }
 
 /// Why a transcoder did not do what it was asked.
@@ -48,7 +68,8 @@ impl Transcoders {
     pub fn new(api_key: Secret) -> Self {
         Self {
             api_key,
-            first: Arc::default(),
+            disconnecting: Calls::within(DISCONNECT_DEADLINE),
+            finalizing: Calls::within(FINALIZE_DEADLINE),
         }
     }
 
@@ -59,7 +80,10 @@ impl Transcoders {
             epoch: holder.epoch,
             reason,
         };
-        match self.post(&holder.transcoder_url, &path, &request).await {
+        let told = self
+            .post(&self.disconnecting, &holder.transcoder_url, &path, &request)
+            .await;
+        match told {
             Ok(()) => {}
             Err(TranscoderError::Call(error)) if error.status().is_some_and(|s| s == 404) => {
                 tracing::debug!(stream_id = %holder.stream_id, "the publisher was gone already");
@@ -82,11 +106,13 @@ impl Transcoders {
         request: &FinalizeRequest,
     ) -> Result<(), TranscoderError> {
         let path = format!("/internal/streams/{stream_id}/finalize");
-        self.post(transcoder_url, &path, request).await
+        self.post(&self.finalizing, transcoder_url, &path, request)
+            .await
     }
 
     async fn post<B>(
         &self,
+        calls: &Calls,
         transcoder_url: &str,
         path: &str,
         body: &B,
@@ -95,9 +121,9 @@ impl Transcoders {
         B: serde::Serialize + Sync,
     {
         let url: Url = transcoder_url.parse().map_err(TranscoderError::BadUrl)?;
-        let first = self
+        let first = calls
             .first
-            .get_or_init(|| InternalClient::new(url.clone(), self.api_key.clone(), DEADLINE));
+            .get_or_init(|| InternalClient::new(url.clone(), self.api_key.clone(), calls.deadline));
         // What a 2xx answer says beside its status does not matter.
         let _: serde::de::IgnoredAny = first
             .at(url)

@@ -16,8 +16,9 @@ use uuid::Uuid;
 use super::{Store, interval};
 use crate::error::Error;
 
-/// Least wait between two attempts; it doubles up to [`RETRY_MAX`].
-const RETRY_MIN: Duration = Duration::from_secs(5);
+/// Least wait between two attempts; it doubles up to [`RETRY_MAX`]. Longer than the call itself may
+/// take (`transcoders.rs`), so that two transcoders are never at it together.
+const RETRY_MIN: Duration = Duration::from_secs(30);
 /// Longest wait between two attempts.
 const RETRY_MAX: Duration = Duration::from_mins(2);
 /// A holder that renews an ended broadcast for longer than it can keep segments (10 min on disk)

@@ -1,6 +1,6 @@
 //! What happens although nobody calls.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use marquee_common::contract::ingest::{Authorized, BroadcastLadder, FinalizeRequest};
@@ -260,6 +260,41 @@ async fn a_refused_finalize_is_asked_for_again() {
         is_finalized(&world, &held).await.then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_slow_finalize_is_waited_for_while_sweeping_goes_on() {
+    let world = World::start().await;
+    let other = Transcoder::start().await;
+    other.holds_finalize(true);
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let stream = world.stream_of(&ada).await;
+    let held = world.on_air(&stream, DEAD).await;
+    world.event(&held, 2, ended()).await;
+    heard_ago(&world, &held, 46).await;
+    world.renew(&other.url, &[]).await;
+    // The service's own sweeper asks.
+    eventually("it is asked for", Duration::from_secs(10), async || {
+        (!other.finalized().is_empty()).then_some(())
+    })
+    .await;
+    let asked = Instant::now();
+    let waiting = world.stream_of(&bob).await;
+    world.expire(waiting.id).await;
+    let stored = "SELECT status FROM streams WHERE id = $1";
+    eventually("sweeping goes on", Duration::from_secs(10), async || {
+        // Longer than a call that sends a publisher away may take.
+        let expired = world.scalar::<String>(stored, waiting.id).await == "expired";
+        (expired && asked.elapsed() > Duration::from_millis(1_500)).then_some(())
+    })
+    .await;
+    assert!(!is_finalized(&world, &held).await);
+    other.holds_finalize(false);
+    eventually("it is finalized", Duration::from_secs(5), async || {
+        is_finalized(&world, &held).await.then_some(())
+    })
+    .await;
+    assert_eq!(other.finalized(), [request_of(&held)]);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use marquee_common::contract::{
     ingest::{DisconnectReason, DisconnectRequest, FinalizeRequest},
 };
 use marquee_testkit::eventually;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 
 /// A call it got.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,7 @@ pub struct Transcoder {
 struct Edge {
     calls: Arc<Mutex<Vec<Call>>>,
     finalize_status: Arc<AtomicU16>,
+    holds_finalize: Arc<watch::Sender<bool>>,
 }
 
 impl Transcoder {
@@ -52,6 +53,7 @@ impl Transcoder {
         let edge = Edge {
             calls: Arc::default(),
             finalize_status: Arc::new(AtomicU16::new(202)),
+            holds_finalize: Arc::new(watch::Sender::new(false)),
         };
         let router = Router::new()
             .route("/internal/streams/{id}/disconnect", post(disconnect))
@@ -66,6 +68,11 @@ impl Transcoder {
     /// From now on finalize is answered so.
     pub fn answers_finalize(&self, status: u16) {
         self.edge.finalize_status.store(status, Ordering::SeqCst);
+    }
+
+    /// Whether finalize is left without an answer from now on.
+    pub fn holds_finalize(&self, holds: bool) {
+        self.edge.holds_finalize.send_replace(holds);
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -116,5 +123,7 @@ async fn finalize(
         .lock()
         .unwrap()
         .push(Call::Finalize { stream, request });
+    let mut holds = edge.holds_finalize.subscribe();
+    holds.wait_for(|holds| !holds).await.unwrap();
     StatusCode::from_u16(edge.finalize_status.load(Ordering::SeqCst)).unwrap()
 }

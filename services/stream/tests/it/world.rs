@@ -139,6 +139,7 @@ impl World {
 
     pub async fn sweep(&self) {
         self.sweeper().sweep(LONG, false).await.unwrap();
+        self.sweeper().finalize().await.unwrap();
     }
 
     // --- people
