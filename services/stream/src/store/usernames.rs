@@ -132,7 +132,16 @@ impl Usernames {
             let page = bind(query.with_names).fetch_all(&mut *connection);
             match timeout(DEADLINE, page).await {
                 Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(error @ sqlx::Error::Database(_))) => self.went_away(&error_chain(&error)),
+                Ok(Err(sqlx::Error::Database(error))) => {
+                    if error.code().is_some_and(|code| means_away(&code)) {
+                        self.went_away(&error_chain(&error));
+                    } else {
+                        // This one statement's trouble, on either side: no reason to go without
+                        // names everywhere. If it is on ours, it shows again below.
+                        let error = error_chain(&error);
+                        tracing::warn!(error, "a page could not be read with usernames");
+                    }
+                }
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_) => {
                     // It still waits for auth_db; nobody else shall wait behind it.
@@ -163,6 +172,14 @@ impl Usernames {
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *away_until = Some(Instant::now() + PAUSE);
     }
+}
+
+/// Whether a SQLSTATE says that `auth_db` cannot be reached: classes HV (foreign data), 08
+/// (connection) and 57 (operator's intervention).
+fn means_away(code: &str) -> bool {
+    ["HV", "08", "57"]
+        .iter()
+        .any(|class| code.starts_with(class))
 }
 
 /// The statements that bring the foreign table to the wanted address; none when it is there.

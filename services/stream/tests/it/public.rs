@@ -128,6 +128,22 @@ async fn the_list_is_searched_by_text_and_category() {
 }
 
 #[tokio::test]
+async fn a_forged_time_in_a_cursor_is_refused_and_costs_nobody_the_names() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    for listed_at_us in [-300_000_000_000_000_000, i64::MIN, i64::MAX] {
+        let cursor = marquee_stream::cursor::encode(&json!({
+            "running": false, "listed_at_us": listed_at_us, "id": stream.id,
+        }));
+        let path = format!("/api/streams/public?cursor={cursor}");
+        let answer = world.get(&path, None).await;
+        answer.problem(422, "validation_failed");
+    }
+    assert_eq!(world.show(stream.id).await["username"], "ada");
+}
+
+#[tokio::test]
 async fn pages_follow_each_other_without_gap_or_repetition() {
     let world = World::with(&["--max-active-streams-per-user", "0"]).await;
     let ada = world.user("ada").await;

@@ -94,6 +94,23 @@ async fn without_auth_db_lists_go_on_with_null_for_a_name_and_names_come_back() 
     .await;
 }
 
+#[tokio::test]
+async fn one_refused_statement_does_not_take_the_names_from_the_next_list() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    for (rename, name) in [
+        ("ALTER VIEW users_public RENAME TO elsewhere", Value::Null),
+        (
+            "ALTER VIEW elsewhere RENAME TO users_public",
+            Value::from("ada"),
+        ),
+    ] {
+        sqlx::raw_sql(rename).execute(&world.auth_db).await.unwrap();
+        assert_eq!(world.show(stream.id).await["username"], name);
+    }
+}
+
 /// Opens or closes `auth_db` to the foreign server, whose sessions end.
 async fn admit_to(world: &World, name: &str, admitted: bool) {
     let sql = format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS {admitted}");
