@@ -105,7 +105,8 @@ pub async fn register(
             role: Role::User,
         })
         .await?;
-    signed_in::open_session(&state, StatusCode::CREATED, user, user_agent(&headers)).await
+    let agent = user_agent(&headers);
+    signed_in::open_session(&state, StatusCode::CREATED, user, &password_hash, agent).await
 }
 
 pub(super) fn user_agent(headers: &HeaderMap) -> Option<&str> {

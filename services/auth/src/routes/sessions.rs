@@ -67,7 +67,8 @@ pub async fn login(
     match account {
         Some(account) if matches && !account.disabled => {
             let agent = user_agent(&headers);
-            signed_in::open_session(&state, StatusCode::OK, account.user, agent).await
+            let (user, hash) = (account.user, account.password_hash);
+            signed_in::open_session(&state, StatusCode::OK, user, &hash, agent).await
         }
         _ => Err(AuthError::InvalidCredentials),
     }

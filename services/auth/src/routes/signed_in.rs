@@ -35,27 +35,32 @@ pub struct SignedIn {
     expires_in: i64,
 }
 
-/// Opens a session for a user who has proved who they are.
+/// Opens a session for a user who has proved to know the password of `password_hash`.
 pub async fn open_session(
     state: &AppState,
     status: StatusCode,
     user: User,
+    password_hash: &str,
     user_agent: Option<&str>,
 ) -> Result<Response, AuthError> {
     let session_id = SessionId::new();
     let refresh_token = RefreshToken::generate()?;
     let user_agent: Option<String> =
         user_agent.map(|name| name.chars().take(USER_AGENT_MAX).collect());
-    state
+    let opened = state
         .store
         .insert_session(NewSession {
             id: session_id,
             user_id: user.id,
+            password_hash,
             user_agent: user_agent.as_deref(),
             token: &refresh_token.hash(),
             token_ttl: state.sign_in.refresh_token_ttl(),
         })
         .await?;
+    if !opened {
+        return Err(AuthError::InvalidCredentials);
+    }
     Ok(answer(state, status, user, session_id, &refresh_token))
 }
 

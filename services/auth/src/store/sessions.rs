@@ -15,6 +15,8 @@ pub struct NewSession<'a> {
     pub id: SessionId,
     /// Whose it is.
     pub user_id: UserId,
+    /// bcrypt of the password that was proved.
+    pub password_hash: &'a str,
     /// What the client called itself.
     pub user_agent: Option<&'a str>,
     /// Its first refresh token.
@@ -53,12 +55,20 @@ struct PresentedRow {
 }
 
 impl Store {
-    /// Records a sign-in with its first refresh token.
-    pub async fn insert_session(&self, new: NewSession<'_>) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "WITH session AS ( \
+    /// Records a sign-in with its first refresh token; false if the password is no longer the
+    /// user's, or the account is gone or disabled.
+    ///
+    /// Comparing a password takes a while. The user's row is locked, so that a new password either
+    /// comes first and is seen here, or comes later and ends this session too.
+    pub async fn insert_session(&self, new: NewSession<'_>) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "WITH owner AS ( \
+               SELECT id FROM users \
+               WHERE id = $2 AND password_hash = $7 AND disabled_at IS NULL FOR SHARE \
+             ), session AS ( \
                INSERT INTO sessions (id, user_id, user_agent, expires_at) \
-               VALUES ($1, $2, $3, now() + make_interval(secs => $6)) RETURNING id, expires_at \
+               SELECT $1, id, $3, now() + make_interval(secs => $6) FROM owner \
+               RETURNING id, expires_at \
              ) \
              INSERT INTO refresh_tokens (id, session_id, token_hash, expires_at) \
              SELECT $4, id, $5, expires_at FROM session",
@@ -69,9 +79,10 @@ impl Store {
         .bind(Uuid::now_v7())
         .bind(new.token.as_slice())
         .bind(new.token_ttl.as_seconds_f64())
+        .bind(new.password_hash)
         .execute(&self.pool)
-        .await
-        .map(drop)
+        .await?;
+        Ok(done.rows_affected() == 1)
     }
 
     /// Exchanges a refresh token for `successor`, or says why not.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use marquee_testkit::eventually;
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -105,6 +106,42 @@ async fn a_disabled_account_is_as_good_as_none() {
     auth.get_as("/api/auth/me", &ann.access_token)
         .await
         .is_problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_password_or_account_that_goes_while_it_is_compared_opens_no_session() {
+    for change in [
+        "UPDATE users SET password_hash = 'another'",
+        "UPDATE users SET disabled_at = now()",
+    ] {
+        let auth = Auth::start().await;
+        auth.register("ann").await;
+        let pool = auth.pool().await;
+        // The sign-in reads the account as it was, and then has to wait for this one's end.
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query(change).execute(&mut *tx).await.unwrap();
+        let committed = async {
+            eventually("the sign-in waits", Duration::from_secs(10), async || {
+                let waits: bool = sqlx::query_scalar(
+                    "SELECT EXISTS (SELECT FROM pg_stat_activity \
+                     WHERE datname = current_database() AND wait_event_type = 'Lock')",
+                )
+                .fetch_one(&pool)
+                .await
+                .unwrap();
+                waits.then_some(())
+            })
+            .await;
+            tx.commit().await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(auth.login("ann", PASSWORD), committed);
+        answer.is_problem(401, "invalid_credentials");
+        let sessions: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(sessions, 1, "only the registration's");
+    }
 }
 
 #[tokio::test]
