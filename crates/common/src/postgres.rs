@@ -123,6 +123,30 @@ pub async fn ping(pool: &PgPool) -> Result<(), sqlx::Error> {
     sqlx::query("SELECT 1").execute(pool).await.map(|_| ())
 }
 
+/// Whether a failure passes by itself, so that a client should be told to come again (503), not
+/// that we made a mistake (500).
+pub fn is_passing(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(refusal) => refusal
+            .code()
+            .is_some_and(|sqlstate| is_passing_state(&sqlstate)),
+        _ => false,
+    }
+}
+
+/// Classes 08 (connection), 53 (resources) and 57 (operator's intervention, and the statement
+/// timeout); 25006: a primary that has just become a standby; 40P01: a deadlock's victim.
+fn is_passing_state(sqlstate: &str) -> bool {
+    ["08", "53", "57", "25006", "40P01"]
+        .iter()
+        .any(|beginning| sqlstate.starts_with(beginning))
+}
+
 /// Migrate on a connection of its own: if anything fails, closing it gives the lock back.
 async fn migrate(options: &PgConnectOptions, migrator: &Migrator) -> Result<(), ConnectError> {
     let exempt = options.clone().options([("statement_timeout", "0")]);
@@ -168,6 +192,20 @@ mod tests {
     fn a_database_url_is_never_printed() {
         let url: DbUrl = "postgres://auth:s3cret@db:5432/auth_db".parse().unwrap();
         assert_eq!(format!("{url:?}"), "***");
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_told_from_mistakes() {
+        for passing in [
+            "57014", "57P01", "57P03", "08006", "53300", "25006", "40P01",
+        ] {
+            assert!(is_passing_state(passing), "{passing}");
+        }
+        for mistake in ["23505", "42P01", "22008", "25001", "40001", ""] {
+            assert!(!is_passing_state(mistake), "{mistake}");
+        }
+        assert!(is_passing(&sqlx::Error::PoolTimedOut));
+        assert!(!is_passing(&sqlx::Error::RowNotFound));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use marquee_common::{contract::FieldError, error::ApiError};
+use marquee_common::{contract::FieldError, error::ApiError, postgres};
 
 use crate::{password::PasswordError, refresh_token::RandomnessError, store::InsertAccountError};
 
@@ -90,20 +90,7 @@ impl From<AuthError> for ApiError {
 
 /// A database that is away comes back; anything else is a mistake of ours.
 fn database_problem(error: sqlx::Error) -> ApiError {
-    let is_away = match &error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::WorkerCrashed => true,
-        // Classes 08 (connection), 53 (resources) and 57 (operator's intervention), and 25006: a
-        // primary that has just become a standby.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57"].contains(&code.get(..2).unwrap_or_default()) || code == "25006"
-        }),
-        _ => false,
-    };
-    if is_away {
+    if postgres::is_passing(&error) {
         ApiError::unavailable("Accounts cannot be reached now. Try again in a moment.")
             .with_source(error)
     } else {

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use marquee_common::{
     contract::{FieldError, StreamId},
     error::ApiError,
+    postgres,
 };
 
 use crate::{admission::Refusal, cursor::BadCursor, ownership::Denied};
@@ -52,7 +53,7 @@ pub enum Error {
         /// How long still.
         retry_after: Duration,
     },
-    /// 503: Postgres is away.
+    /// 503: Postgres is away, or refused what it will not refuse in a moment.
     #[error("the database cannot be reached")]
     DatabaseAway(#[source] sqlx::Error),
     /// 500: Postgres refused a statement.
@@ -84,21 +85,10 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
-            | sqlx::Error::PoolTimedOut
-            | sqlx::Error::PoolClosed
-            | sqlx::Error::WorkerCrashed => Self::DatabaseAway(error),
-            // 57P0x: the server shuts down, crashed or starts; 53300: too many connections.
-            sqlx::Error::Database(refusal)
-                if refusal
-                    .code()
-                    .is_some_and(|code| code.starts_with("57P0") || code == "53300") =>
-            {
-                Self::DatabaseAway(error)
-            }
-            _ => Self::Database(error),
+        if postgres::is_passing(&error) {
+            Self::DatabaseAway(error)
+        } else {
+            Self::Database(error)
         }
     }
 }
