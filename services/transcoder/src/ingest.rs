@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::{Doorman, KeyHash, SlotGuard},
+    admission::{Doorman, KeyHash},
     authority::{Authority, Refusal},
     registry::Registry,
 };
@@ -108,10 +108,10 @@ impl Ingest {
         let key = KeyHash::of(request.key);
         let peer = connection.peer();
         // Before the authority is asked: its yes may end the publisher's life elsewhere.
-        let Some(slot) = self.doorman.take_slot(key) else {
+        if !self.doorman.has_room(key) {
             refused("at_capacity");
             return;
-        };
+        }
         let question = AuthorizeRequest {
             stream_key: request.key.to_owned(),
             protocol: IngestProtocol::Srt,
@@ -134,7 +134,7 @@ impl Ingest {
         };
         match answer {
             Ok(Ok(authorized)) => {
-                self.admit(key, slot, authorized, asked_at, publisher).await;
+                self.admit(key, authorized, asked_at, publisher).await;
             }
             Ok(Err(Refusal::BadKey { code })) => {
                 self.doorman.remember_bad(key);
@@ -159,12 +159,12 @@ impl Ingest {
     async fn admit(
         &self,
         key: KeyHash,
-        slot: SlotGuard,
         authorized: Authorized,
         asked_at: Instant,
         publisher: Publisher,
     ) {
         let stream_id = authorized.stream_id;
+        let slot = self.doorman.take_slot(key);
         let attached = self
             .registry
             .attach(key, slot, authorized, asked_at, publisher);

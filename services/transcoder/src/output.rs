@@ -68,10 +68,16 @@ impl OutputContext {
                     error = &error as &dyn std::error::Error,
                     "a segment left on disk waits for storage"
                 );
+                if matches!(error, StorageError::Empty { .. }) {
+                    break;
+                }
                 let Some(wait) = backoff.next() else { break };
                 tokio::time::sleep(wait).await;
             }
-            tracing::info!(segment = key, "stored a segment that was left on disk");
+            tracing::info!(
+                segment = key,
+                "a segment that was left on disk is done with"
+            );
             file.remove();
         }
     }

@@ -64,7 +64,8 @@ pub enum StorageError {
         /// The object.
         key: String,
     },
-    /// An empty object is never written: it would break every player that meets it.
+    /// An empty object is never written: it would break every player that meets it. A file that
+    /// vanished counts as empty.
     #[error("{key} would be empty")]
     Empty {
         /// The object.
@@ -98,9 +99,17 @@ impl LiveObjects {
                 return Err(StorageError::Empty { key: key.into() });
             }
             SegmentBody::Memory(bytes) => ByteStream::from(bytes),
-            SegmentBody::Disk(path) => ByteStream::from_path(path)
-                .await
-                .map_err(|source| refused("put", key, source))?,
+            SegmentBody::Disk(path) => {
+                let length = tokio::fs::metadata(&path)
+                    .await
+                    .map_or(0, |file| file.len());
+                if length == 0 {
+                    return Err(StorageError::Empty { key: key.into() });
+                }
+                ByteStream::from_path(path)
+                    .await
+                    .map_err(|source| refused("put", key, source))?
+            }
         };
         let call = Box::pin(
             self.client

@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    objects::{LiveObjects, SegmentBody},
+    objects::{LiveObjects, SegmentBody, StorageError},
     spill::{Spill, SpilledSegment},
 };
 
@@ -185,6 +185,14 @@ impl Uploader {
                 self.report(&name, Outcome::Stored);
                 self.queue().discard(ticket);
                 self.shared.wake.notify_waiters();
+            }
+            Err(error @ StorageError::Empty { .. }) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a segment is lost"
+                );
+                self.report(&name, Outcome::Lost);
+                self.queue().discard(ticket);
             }
             Err(error) => {
                 metrics::counter!("transcoder_segment_put_failures_total").increment(1);

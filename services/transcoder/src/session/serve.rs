@@ -18,6 +18,8 @@ use crate::{
     source::{ProbeError, Source, SourceEvent, probe},
 };
 
+/// Longest wait for a keyframe to begin with and the head after it.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
 /// Longest wait for ffprobe.
 const PROBE_LIMIT: Duration = Duration::from_secs(8);
 /// Longest wait for the names of a broadcast that began elsewhere.
@@ -71,9 +73,11 @@ impl Session {
     /// Waits for a head and asks what it is. Reading goes on meanwhile.
     async fn describe(&mut self, feed: &mut Feed) -> Result<Source, Served> {
         'head: loop {
+            let deadline = Instant::now() + HEAD_LIMIT;
             loop {
                 tokio::select! {
                     command = self.next_command() => return Err(Served::Told(command)),
+                    () = tokio::time::sleep_until(deadline) => return Err(no_keyframe()),
                     next = feed.next() => match next {
                         Ok(Fed::Event(SourceEvent::HeadReady)) => break,
                         Ok(_) => {}
@@ -207,6 +211,14 @@ fn left(end: FeedEnd) -> Served {
     };
     Served::Left(EndData {
         reason,
+        log: Vec::new(),
+    })
+}
+
+fn no_keyframe() -> Served {
+    tracing::warn!("a publisher sends no keyframe to begin with; it is sent away");
+    Served::Left(EndData {
+        reason: "no_keyframe".into(),
         log: Vec::new(),
     })
 }
