@@ -14,8 +14,8 @@ const git = (...args) =>
     .toString()
     .trim();
 
-/** The commit that is measured; `+` where sources of what runs differ from it. */
-function commit() {
+/** The present commit; `+` where sources of what runs differ from it. */
+function presentCommit() {
   try {
     const changed = git("status", "--porcelain", "--", "Cargo.lock", "crates", "services", "nginx");
     return git("rev-parse", "--short", "HEAD") + (changed ? "+" : "");
@@ -23,6 +23,9 @@ function commit() {
     return "unknown";
   }
 }
+
+/** Taken at the start: a commit made while it is measured is not what is measured. */
+const commit = presentCommit();
 
 function machine() {
   const cpus = os.cpus();
@@ -36,7 +39,7 @@ export async function record({ name, command, text }) {
   const stamp = [
     `\`${command}\``,
     new Date().toISOString().slice(0, 10),
-    `commit ${commit()}`,
+    `commit ${commit}`,
     machine(),
   ].join(" · ");
   const section = `${begin}\n${stamp}\n\n${text}\n${end}`;

@@ -15,11 +15,12 @@ import { fixed, median, percent, spread, table } from "./text.mjs";
 const SETTLE_MS = 2_000;
 
 /** Runs the pairs, and returns the section of the results. */
-export async function cpu({ stack, api, source, pairs, scratch, say }) {
+export async function cpu({ stack, api, source, pairs, scratch, calm, say }) {
   const pid = stack.facts.pids.transcoder;
   const rows = [];
   let argv;
   for (let pair = 1; pair <= pairs; pair += 1) {
+    await calm();
     const marquee = await observed(() => pushed({ stack, api, source, pid }));
     argv ??= marquee.argv;
     say(

@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { Api } from "../../e2e/lib/api.mjs";
 import { Stack } from "../../e2e/lib/stack.mjs";
 import { record, repository } from "../results.mjs";
+import { calm } from "./calm.mjs";
 import { clip } from "./clip.mjs";
 import { cpu } from "./cpu.mjs";
 import { memory } from "./memory.mjs";
@@ -21,6 +22,7 @@ const { values: options, positionals } = parseArgs({
     seconds: { type: "string", default: "60" },
     pairs: { type: "string", default: "5" },
     repetitions: { type: "string", default: "9" },
+    patience: { type: "string", default: "300" },
     settle: { type: "string", default: "30" },
     "dry-run": { type: "boolean", default: false },
   },
@@ -45,6 +47,7 @@ const shared = {
   api: new Api(stack),
   source: await clip(options.source, Number(options.seconds)),
   say,
+  calm: () => calm(Number(options.patience), say),
 };
 for (const name of names) {
   const measure = MEASUREMENTS[name];

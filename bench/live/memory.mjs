@@ -10,12 +10,13 @@ const SAMPLES = 5;
 const SAMPLE_MS = 1_000;
 
 /** Measures, and returns the section of the results. */
-export async function memory({ stack, api, source, settleS, say }) {
+export async function memory({ stack, api, source, settleS, calm, say }) {
   // What earlier streams left in its heap is not what the first one costs.
   await stack.stop("transcoder");
   await stack.start("transcoder");
   await stack.ready("transcoder");
   const pid = stack.facts.pids.transcoder;
+  await calm();
   const live = [];
   const rows = [];
   try {

@@ -13,9 +13,10 @@ const POLL_MS = 20;
 const PATIENCE_MS = 30_000;
 
 /** Runs the repetitions, each with a new user and key, and returns the section of the results. */
-export async function startup({ stack, api, source, repetitions, say }) {
+export async function startup({ stack, api, source, repetitions, calm, say }) {
   const runs = [];
   for (let repetition = 1; repetition <= repetitions; repetition += 1) {
+    await calm();
     const run = await once({ stack, api, source });
     runs.push(run);
     say(
