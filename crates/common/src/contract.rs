@@ -3,6 +3,7 @@
 //! Pure data (serde, uuid, time): both ends of a call compile against the same type, so a field
 //! cannot be renamed on one side only. Nothing here does I/O.
 
+pub mod account;
 mod ids;
 pub mod ingest;
 pub mod live;
