@@ -2,7 +2,9 @@
 //! and enough to rebuild a playlist from a bucket listing alone.
 //!
 //! `{rung}/{broadcast}-{epoch}-{msn}-{start_ms}-{duration_ms}[-d].ts`, relative to the stream's
-//! folder; `d` says that a discontinuity precedes it.
+//! folder; `d` says that a discontinuity precedes it. Epoch and number are written with leading
+//! zeros: S3 lists names in the order of their bytes, and so a broadcast's in the order in which
+//! they were written, from any of them on.
 
 use std::{fmt, str::FromStr};
 
@@ -12,6 +14,10 @@ use crate::rung::Rung;
 
 /// Bits of a UUIDv7 that are its time in ms (RFC 9562 section 5.7).
 const TAG_BITS: u32 = 48;
+/// Publishers come and go less often than a million times in one broadcast.
+const EPOCH_DIGITS: usize = 6;
+/// Sixty years of segments of 2 s.
+const MSN_DIGITS: usize = 9;
 
 /// A broadcast's short form: the 48-bit millisecond of its UUIDv7, unique within a stream because a
 /// stream starts one broadcast at a time. Later broadcasts are greater.
@@ -76,7 +82,7 @@ impl SegmentName {
     pub fn uri(&self) -> String {
         let mark = if self.discontinuity { "-d" } else { "" };
         format!(
-            "{}-{}-{}-{}-{}{mark}.ts",
+            "{}-{:0EPOCH_DIGITS$}-{:0MSN_DIGITS$}-{}-{}{mark}.ts",
             self.broadcast, self.epoch, self.msn, self.start_ms, self.duration_ms
         )
     }
@@ -93,10 +99,10 @@ impl SegmentName {
         let name = Self {
             rung,
             broadcast: field()?.parse()?,
-            epoch: number(field()?)?,
-            msn: number(field()?)?,
-            start_ms: number(field()?)?,
-            duration_ms: number(field()?)?,
+            epoch: number(field()?, EPOCH_DIGITS)?,
+            msn: number(field()?, MSN_DIGITS)?,
+            start_ms: number(field()?, 1)?,
+            duration_ms: number(field()?, 1)?,
             discontinuity,
         };
         match fields.next() {
@@ -121,10 +127,10 @@ impl FromStr for SegmentName {
     }
 }
 
-/// A decimal number with one spelling: no sign, no leading zero.
-fn number<N: FromStr>(text: &str) -> Result<N, NameError> {
-    let one_spelling = text == "0" || !text.starts_with('0');
-    if text.is_empty() || !one_spelling || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+/// A decimal number with one spelling: no sign, and no zero in front beyond `digits`.
+fn number<N: FromStr>(text: &str, digits: usize) -> Result<N, NameError> {
+    let one_spelling = text.len() == digits || (text.len() > digits && !text.starts_with('0'));
+    if !one_spelling || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(NameError);
     }
     text.parse().map_err(|_| NameError)
@@ -167,7 +173,27 @@ mod tests {
         }
 
         #[test]
-        fn whatever_is_accepted_has_one_spelling(text in "(1080p|audio|9p)/[0-9a-f]{11,13}(-[0-9+]{1,4}){3,5}(-d)?\\.ts") {
+        fn names_of_a_broadcast_sort_by_epoch_and_number(
+            name in any_name(),
+            other in any_name(),
+            epochs in [0..10_u64.pow(6), 0..20],
+            numbers in [0..10_u64.pow(9), 0..200],
+        ) {
+            let [one, two] = [0, 1].map(|which| SegmentName {
+                broadcast: name.broadcast,
+                epoch: epochs[which],
+                msn: numbers[which],
+                ..[name, other][which]
+            });
+            prop_assume!((one.epoch, one.msn) != (two.epoch, two.msn));
+            prop_assert_eq!(
+                (one.epoch, one.msn).cmp(&(two.epoch, two.msn)),
+                one.uri().cmp(&two.uri())
+            );
+        }
+
+        #[test]
+        fn whatever_is_accepted_has_one_spelling(text in "(1080p|audio|9p)/[0-9a-f]{11,13}-[0-9+]{5,7}-[0-9+]{8,10}(-[0-9+]{1,4}){1,3}(-d)?\\.ts") {
             if let Ok(name) = text.parse::<SegmentName>() {
                 prop_assert_eq!(name.to_string(), text);
             }

@@ -14,8 +14,11 @@ pub mod uploader;
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::try_join_all;
 use marquee_common::{contract::StreamId, retry::Backoff};
-use marquee_hls::{BroadcastTag, MediaPlaylist, RenditionTimeline, Rung, SegmentEvent};
+use marquee_hls::{
+    BroadcastTag, MediaPlaylist, RenditionTimeline, Rung, SegmentEvent, SegmentName,
+};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -273,37 +276,64 @@ impl RunOutput {
     }
 }
 
-/// What storage and the last published playlists say of a broadcast's renditions.
+/// What storage and the last published playlists say of a broadcast's renditions. What a playlist
+/// lists is taken from there, so that only the names after it are asked for: a broadcast of days is
+/// taken over as fast as one of minutes.
 pub async fn stored_timelines(
     context: &OutputContext,
     numbers: BroadcastNumbers,
     rungs: &[Rung],
 ) -> Result<Vec<(Rung, RenditionTimeline)>, StorageError> {
+    let BroadcastNumbers {
+        stream_id,
+        broadcast,
+        ..
+    } = numbers;
     let objects = &context.objects;
-    let mut names = Vec::new();
-    for rung in rungs {
-        names.extend(
-            objects
-                .list_names(numbers.stream_id, *rung, numbers.broadcast)
-                .await?,
-        );
-    }
-    let mut timelines = Vec::with_capacity(rungs.len());
-    for rung in rungs {
-        let published = objects
-            .get_playlist(&playlist_key(numbers.stream_id, *rung))
-            .await?
-            .and_then(|text| MediaPlaylist::parse(&text).ok());
+    let published = try_join_all(rungs.iter().map(|rung| async {
+        let text = objects
+            .get_playlist(&playlist_key(stream_id, *rung))
+            .await?;
+        Ok(text.and_then(|text| MediaPlaylist::parse(&text).ok()))
+    }))
+    .await?;
+    let after = published_in_all(&published, rungs, broadcast);
+    let names = try_join_all(
+        rungs
+            .iter()
+            .map(|rung| objects.list_names(stream_id, *rung, broadcast, after.as_ref())),
+    )
+    .await?
+    .concat();
+    let timelines = rungs.iter().zip(&published).map(|(rung, published)| {
         let timeline = RenditionTimeline::rebuild(
             *rung,
-            numbers.broadcast,
+            broadcast,
             numbers.discontinuity_seq_first,
             names.iter().copied(),
             published.as_ref(),
         );
-        timelines.push((*rung, timeline));
-    }
-    Ok(timelines)
+        (*rung, timeline)
+    });
+    Ok(timelines.collect())
+}
+
+/// The newest segment up to which every rendition's playlist lists the broadcast; `None` when one
+/// lists nothing of it.
+fn published_in_all(
+    published: &[Option<MediaPlaylist>],
+    rungs: &[Rung],
+    broadcast: BroadcastTag,
+) -> Option<SegmentName> {
+    let newest = |(playlist, rung): (&Option<MediaPlaylist>, &Rung)| {
+        let entry = playlist.as_ref()?.entries.last()?;
+        let name = SegmentName::from_uri(*rung, &entry.uri).ok()?;
+        (name.broadcast == broadcast).then_some(name)
+    };
+    let newest: Option<Vec<_>> = published.iter().zip(rungs).map(newest).collect();
+    newest?
+        .into_iter()
+        .min_by_key(|name| (name.epoch, name.msn))
 }
 
 fn new_timelines(numbers: BroadcastNumbers, rungs: &[Rung]) -> Vec<(Rung, RenditionTimeline)> {

@@ -188,16 +188,19 @@ impl LiveObjects {
             })
     }
 
-    /// Names of all stored segments of a broadcast's rendition, in no particular order. Objects
-    /// whose name is no segment name are not ours and are passed over.
+    /// Names of the stored segments of a broadcast's rendition, by rising epoch and number: all, or
+    /// those after `after`, which need not be stored, nor of this rendition. Objects whose name is no
+    /// segment name are not ours and are passed over.
     pub async fn list_names(
         &self,
         stream_id: StreamId,
         rung: Rung,
         broadcast: BroadcastTag,
+        after: Option<&SegmentName>,
     ) -> Result<Vec<SegmentName>, StorageError> {
         let folder = format!("{stream_id}/");
         let prefix = format!("{folder}{rung}/{broadcast}-");
+        let start_after = after.map(|name| format!("{folder}{rung}/{}", name.uri()));
         let mut names = Vec::new();
         let mut token = None;
         loop {
@@ -206,6 +209,7 @@ impl LiveObjects {
                     .list_objects_v2()
                     .bucket(&self.bucket)
                     .prefix(&prefix)
+                    .set_start_after(start_after.clone())
                     .set_continuation_token(token.take())
                     .send(),
             );

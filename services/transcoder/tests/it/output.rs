@@ -7,7 +7,7 @@ use marquee_common::contract::{
     BroadcastId,
     ingest::{BroadcastLadder, FinalizeRequest},
 };
-use marquee_hls::{CutSegment, MediaPlaylist, RenditionParams, Rung, SegmentEvent};
+use marquee_hls::{CutSegment, MediaPlaylist, RenditionParams, Rung, SegmentEvent, SegmentName};
 use marquee_testkit::eventually;
 use marquee_transcoder::{
     finalize::finalize,
@@ -146,11 +146,11 @@ async fn assert_all_listed_are_stored(storage: &Storage, broadcast: BroadcastId)
         let stored: BTreeSet<String> = storage
             .context
             .objects
-            .list_names(storage.stream_id, rung, broadcast.0.into())
+            .list_names(storage.stream_id, rung, broadcast.0.into(), None)
             .await
             .unwrap()
             .iter()
-            .map(marquee_hls::SegmentName::uri)
+            .map(SegmentName::uri)
             .collect();
         for entry in playlist.entries.iter().filter(|entry| !entry.gap) {
             assert!(
@@ -256,6 +256,30 @@ async fn a_successor_continues_the_playlist_with_gaps_and_one_discontinuity() {
     predecessor.output.flush_segments(PATIENCE).await;
     let playlist = published(&storage, Rung::P360).await.unwrap();
     assert_eq!(playlist.entries.len(), 13);
+}
+
+#[tokio::test]
+async fn only_names_after_what_every_playlist_lists_are_asked_for() {
+    let storage = Storage::new().await;
+    let broadcast = BroadcastId::new();
+    let writer = Writer::start(&storage, broadcast, 1, 1).await;
+    let mut run = writer.begin_run();
+    for _ in 0..12 {
+        run.cut();
+    }
+    let playlist = listing(&storage, Rung::P480, 12).await;
+    let after = |number: usize| SegmentName::from_uri(Rung::P480, &playlist.entries[number].uri);
+    let listed = |after| {
+        let tag = broadcast.0.into();
+        let objects = &storage.context.objects;
+        async move {
+            let names = objects.list_names(storage.stream_id, Rung::P360, tag, Some(&after));
+            let numbers = names.await.unwrap().into_iter().map(|name| name.msn);
+            numbers.collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(listed(after(7).unwrap()).await, [9, 10, 11, 12]);
+    assert!(listed(after(11).unwrap()).await.is_empty());
 }
 
 #[tokio::test]
