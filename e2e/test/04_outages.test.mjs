@@ -140,6 +140,26 @@ test("the transcoder is killed: the publisher goes on at a second one, on the sa
     await assertIntact(live, { stretches: 2, gaps: true });
   }));
 
+test("a takeover waits for storage that hangs: it hears that the broadcast is stopped", (t) =>
+  onAir(
+    t,
+    async ({ live }) => {
+      second ??= await scene.stack.add("transcoder");
+      await scene.stack.ready(second);
+      const last = live.newest();
+      await scene.stack.kill("transcoder");
+      await live.publisher.vanish();
+      await scene.stack.pause(objectStore);
+      await live.publish(second);
+      await live.broadcaster.stop();
+      await until("the publisher is disconnected", 3_000, () => !live.publisher.running);
+      await scene.stack.resume(objectStore);
+      await live.ended(40_000);
+      assert.ok(live.newest() >= last, "nothing is taken away");
+    },
+    { endsInBody: true },
+  ));
+
 test("a transcoder freezes for 15 s while its publisher moves: it rewinds nothing", (t) =>
   onAir(t, async ({ live }) => {
     second ??= await scene.stack.add("transcoder");

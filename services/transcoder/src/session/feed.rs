@@ -17,6 +17,8 @@ pub(super) struct Feed {
     inspector: SourceInspector,
     rule: CopyRule,
     events: VecDeque<SourceEvent>,
+    /// Nothing more comes.
+    has_left: bool,
     head_began: Instant,
     /// Tracks that began after the head was long enough, and so are not in what the probe saw.
     late_audio: bool,
@@ -47,13 +49,14 @@ impl Feed {
             inspector: SourceInspector::new(),
             rule: CopyRule::new(max_passthrough_kbps),
             events: VecDeque::new(),
+            has_left: false,
             head_began: Instant::now(),
             late_audio: false,
             late_video: false,
         }
     }
 
-    /// What comes next. Cancel safe.
+    /// What comes next. Cancel safe, and may be asked again after the publisher left.
     pub(super) async fn next(&mut self) -> Result<Fed, FeedEnd> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -63,7 +66,11 @@ impl Feed {
                     None => Fed::Event(event),
                 });
             }
+            if self.has_left {
+                return Err(FeedEnd::Left);
+            }
             let Some(bytes) = self.publisher.recv().await else {
+                self.has_left = true;
                 return Err(FeedEnd::Left);
             };
             let mut events = Vec::new();

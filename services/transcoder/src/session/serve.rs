@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use marquee_common::contract::ingest::{BroadcastLadder, EndData, LiveData, TranscoderEventKind};
-use tokio::time::Instant;
+use marquee_hls::Rung;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
     Served, Session,
@@ -14,7 +15,9 @@ use super::{
 use crate::{
     ingest::Publisher,
     ladder::{EncodePlan, Ladder, LadderError, TopRung},
-    output::{Output, objects::StorageError},
+    lease::Lease,
+    output::{BroadcastNumbers, Output, OutputContext, objects::StorageError},
+    registry::Numbers,
     source::{ProbeError, Source, SourceEvent, probe},
 };
 
@@ -61,6 +64,11 @@ impl Session {
                 Err(served) => break served,
             };
             tracing::info!(?source, "described the source");
+            match self.open_output(&mut feed, &source).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(served) => break served,
+            }
             if let Next::Served(served) = self.encode(&mut feed, &source, &mut falls).await {
                 break served;
             }
@@ -72,7 +80,7 @@ impl Session {
 
     /// Waits for a head and asks what it is. Reading goes on meanwhile.
     async fn describe(&mut self, feed: &mut Feed) -> Result<Source, Served> {
-        'head: loop {
+        loop {
             let deadline = Instant::now() + HEAD_LIMIT;
             loop {
                 tokio::select! {
@@ -86,19 +94,30 @@ impl Session {
                 }
             }
             let head = feed.rule().kept_bytes();
-            let probing = probe(head, PROBE_LIMIT);
-            tokio::pin!(probing);
-            loop {
-                tokio::select! {
-                    command = self.next_command() => return Err(Served::Told(command)),
-                    probed = &mut probing => {
-                        return probed.map_err(|error| unservable(&error.into()));
-                    }
-                    next = feed.next() => match next {
-                        Ok(Fed::Event(SourceEvent::NewHead(_))) => continue 'head,
-                        Ok(_) => {}
-                        Err(end) => return Err(left(end)),
-                    }
+            if let Some(probed) = self.beside_reading(feed, probe(head, PROBE_LIMIT)).await? {
+                return probed.map_err(|error| unservable(&error.into()));
+            }
+        }
+    }
+
+    /// Does `work` while the publisher is read and the session listens. What comes is kept with the
+    /// head, also when the publisher leaves after it. `None` when the source begins anew first.
+    async fn beside_reading<T>(
+        &mut self,
+        feed: &mut Feed,
+        work: impl Future<Output = T>,
+    ) -> Result<Option<T>, Served> {
+        tokio::pin!(work);
+        let mut has_left = false;
+        loop {
+            tokio::select! {
+                command = self.next_command() => return Err(Served::Told(command)),
+                done = &mut work => return Ok(Some(done)),
+                next = feed.next(), if !has_left => match next {
+                    Ok(Fed::Event(SourceEvent::NewHead(_))) => return Ok(None),
+                    Ok(_) => {}
+                    Err(FeedEnd::Left) => has_left = true,
+                    Err(end @ FeedEnd::Unusable(_)) => return Err(left(end)),
                 }
             }
         }
@@ -106,9 +125,9 @@ impl Session {
 
     /// Encodes one head and what follows it, until another head is needed.
     async fn encode(&mut self, feed: &mut Feed, source: &Source, falls: &mut Falls) -> Next {
-        let plan = match self.prepare(source, feed.rule().top_rung()).await {
+        let plan = match self.plan(source, feed.rule().top_rung()) {
             Ok(plan) => plan,
-            Err(error) => return Next::Served(unservable(&error)),
+            Err(error) => return Next::Served(unservable(&error.into())),
         };
         feed.catch_up_with(&plan);
         self.live = Some(live_data(source, &plan, self.ladder.as_ref()));
@@ -125,9 +144,9 @@ impl Session {
                 RunEnd::NewHead => return Next::Head,
                 RunEnd::CopyRefused(restart) => {
                     tracing::info!(reason = %restart.reason, "the source's own rung is encoded from here on");
-                    let plan = match self.prepare(source, TopRung::Encoded).await {
+                    let plan = match self.plan(source, TopRung::Encoded) {
                         Ok(plan) => plan,
-                        Err(error) => return Next::Served(unservable(&error)),
+                        Err(error) => return Next::Served(unservable(&error.into())),
                     };
                     start = RunStart {
                         first_frame_ms: unix_ms_at(feed.head_began()),
@@ -152,42 +171,61 @@ impl Session {
         }
     }
 
-    /// The plan for a source, with the broadcast's ladder and output ready for it.
-    async fn prepare(&mut self, source: &Source, top: TopRung) -> Result<EncodePlan, Unservable> {
-        let ladder = match &self.ladder {
-            Some(ladder) => ladder.clone(),
-            None => Ladder::for_source(source)?,
-        };
-        let plan = EncodePlan::new(&ladder, source, top)?;
-        if self.output.is_none() {
-            self.output = Some(self.start_output(&ladder).await?);
+    /// How a source fills the broadcast's rungs.
+    fn plan(&self, source: &Source, top: TopRung) -> Result<EncodePlan, LadderError> {
+        match &self.ladder {
+            Some(ladder) => EncodePlan::new(ladder, source, top),
+            None => EncodePlan::new(&Ladder::for_source(source)?, source, top),
         }
-        self.ladder = Some(ladder);
-        Ok(plan)
     }
 
-    /// Starts the output; storage may be away for a moment.
-    async fn start_output(&self, ladder: &Ladder) -> Result<Output, StorageError> {
-        let deadline = Instant::now() + REBUILD_LIMIT;
-        loop {
-            let started = Output::start(
-                &self.context.output,
-                self.first_numbers(),
-                ladder.rungs(),
-                self.lease.clone(),
-                self.numbers.clone(),
-            )
-            .await;
-            match started {
-                Err(error) if Instant::now() < deadline => {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "a takeover waits for storage"
-                    );
-                    tokio::time::sleep(REBUILD_PAUSE).await;
-                }
-                started => return started,
+    /// Makes the output ready, with the rungs of this source unless the broadcast has some already.
+    /// A takeover asks storage what is there, which may be away for a moment: the publisher is read
+    /// meanwhile. False when the source began anew first.
+    async fn open_output(&mut self, feed: &mut Feed, source: &Source) -> Result<bool, Served> {
+        if self.output.is_some() {
+            return Ok(true);
+        }
+        let ladder = match &self.ladder {
+            Some(ladder) => ladder.clone(),
+            None => Ladder::for_source(source).map_err(|error| unservable(&error.into()))?,
+        };
+        let starting = start_output(
+            self.context.output.clone(),
+            self.first_numbers(),
+            ladder.rungs().to_vec(),
+            self.lease.clone(),
+            self.numbers.clone(),
+        );
+        let Some(started) = self.beside_reading(feed, starting).await? else {
+            return Ok(false);
+        };
+        self.output = Some(started.map_err(|error| unservable(&error.into()))?);
+        self.ladder = Some(ladder);
+        Ok(true)
+    }
+}
+
+/// Starts an output; storage may be away for a moment.
+async fn start_output(
+    context: OutputContext,
+    numbers: BroadcastNumbers,
+    rungs: Vec<Rung>,
+    lease: Lease,
+    reported: watch::Sender<Numbers>,
+) -> Result<Output, StorageError> {
+    let deadline = Instant::now() + REBUILD_LIMIT;
+    loop {
+        let (lease, reported) = (lease.clone(), reported.clone());
+        match Output::start(&context, numbers, &rungs, lease, reported).await {
+            Err(error) if Instant::now() < deadline => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "a takeover waits for storage"
+                );
+                tokio::time::sleep(REBUILD_PAUSE).await;
             }
+            started => return started,
         }
     }
 }
