@@ -4,11 +4,13 @@
 //! only while its publisher is connected or its last renewal is younger than [`RENEWAL_TRUST`].
 //! A process that was stopped (SIGSTOP, a frozen VM) cannot know what happened meanwhile, so after
 //! a pause above [`PAUSE_LIMIT`] nothing is written before a renewal that began after the pause.
+//! Monotonic clocks may stand still in a frozen machine, so the wall clock is looked at as well:
+//! when somebody sets it forward, the price is one early renewal.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{sync::watch, time::Instant};
@@ -29,6 +31,7 @@ pub struct PauseWatch {
 #[derive(Debug)]
 struct PauseState {
     last_tick: Instant,
+    last_wall: SystemTime,
     resumed_at: Option<Instant>,
 }
 
@@ -37,6 +40,7 @@ impl Default for PauseWatch {
         Self {
             state: Arc::new(Mutex::new(PauseState {
                 last_tick: Instant::now(),
+                last_wall: SystemTime::now(),
                 resumed_at: None,
             })),
         }
@@ -46,13 +50,20 @@ impl Default for PauseWatch {
 impl PauseWatch {
     /// Notes that the process runs now; tells whether a pause ended with this call.
     pub fn tick(&self) -> bool {
-        let now = Instant::now();
+        self.tick_at(Instant::now(), SystemTime::now())
+    }
+
+    fn tick_at(&self, now: Instant, wall: SystemTime) -> bool {
         let mut state = lock(&self.state);
-        let paused = now.duration_since(state.last_tick) > PAUSE_LIMIT;
+        let elapsed = now.duration_since(state.last_tick);
+        // An error means that the wall clock was set back, which says nothing.
+        let elapsed_wall = wall.duration_since(state.last_wall).unwrap_or_default();
+        let paused = elapsed.max(elapsed_wall) > PAUSE_LIMIT;
         if paused {
             state.resumed_at = Some(now);
         }
         state.last_tick = now;
+        state.last_wall = wall;
         paused
     }
 
@@ -275,6 +286,26 @@ mod tests {
         );
         lease.renewed(Instant::now());
         assert!(lease.may_publish());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_that_only_the_wall_clock_saw_is_a_pause() {
+        let (lease, pause) = lease();
+        lease.publisher_connected(true);
+        tokio::time::advance(TICK).await;
+        let frozen_machine = SystemTime::now() + Duration::from_mins(1);
+        assert!(pause.tick_at(Instant::now(), frozen_machine));
+        assert!(!lease.may_publish());
+        lease.renewed(Instant::now());
+        assert!(lease.may_publish());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wall_clock_that_is_set_back_is_no_pause() {
+        let pause = PauseWatch::default();
+        let set_back = SystemTime::now() - Duration::from_hours(1);
+        assert!(!pause.tick_at(Instant::now(), set_back));
+        assert!(!pause.tick_at(Instant::now(), set_back + TICK));
     }
 
     #[tokio::test(start_paused = true)]
