@@ -19,7 +19,11 @@ use crate::{
     config::{Config, IngestConfig, SrtKeyLength},
     ingest::Ingest,
     lease::PauseWatch,
-    output::{OutputContext, objects::LiveObjects, spill::Spill},
+    output::{
+        OutputContext,
+        objects::LiveObjects,
+        spill::{ClaimError, Spill},
+    },
     registry::Registry,
     renewal,
     session::SessionContext,
@@ -47,6 +51,9 @@ pub enum StartError {
     /// The live bucket cannot be had.
     #[error("the live bucket cannot be used")]
     Bucket(#[from] BucketError),
+    /// The spill folder cannot be had.
+    #[error("SPILL_DIR cannot be used")]
+    Spill(#[from] ClaimError),
     /// The SRT port cannot be had.
     #[error("SRT_BIND cannot be listened on")]
     Srt(#[from] SrtError),
@@ -80,10 +87,10 @@ impl App {
         s3::ensure_bucket(&client, &bucket, BucketAccess::PublicRead).await?;
         let output = OutputContext {
             objects: LiveObjects::new(&client, bucket.clone()),
-            spill: Spill::new(
+            spill: Spill::claim(
                 config.output.spill_dir.clone(),
                 config.output.spill_max_bytes,
-            ),
+            )?,
             memory_bytes: config.output.upload_memory_bytes,
             dvr_window: Duration::from_secs(config.output.dvr_window_s),
         };

@@ -120,7 +120,7 @@ pub struct OutputConfig {
     /// stream, or 60 s, then on disk.
     #[arg(long, env = "UPLOAD_MEMORY_BYTES", default_value_t = 128 << 20)]
     pub upload_memory_bytes: u64,
-    /// Folder for segments that wait on disk; it survives a restart.
+    /// Folder for segments that wait on disk; it survives a restart, and is this process's alone.
     #[arg(long, env = "SPILL_DIR", default_value = "/var/tmp/marquee-spill")]
     pub spill_dir: PathBuf,
     /// Bytes that may wait on disk, all streams together.

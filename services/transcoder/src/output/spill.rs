@@ -1,7 +1,11 @@
 //! Segments that storage did not take within a minute wait on disk, within one bound for all
 //! streams, and survive a restart of the transcoder.
+//!
+//! A folder belongs to one process: what another one left there is stored at the start and removed,
+//! which must not happen to one that runs.
 
 use std::{
+    fs::{File, TryLockError},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,9 +21,13 @@ pub struct Spill {
     shared: Arc<Shared>,
 }
 
+/// Locked by the process that uses the folder; freed by the system when it ends, however it ends.
+const LOCK_FILE: &str = "in-use.lock";
+
 #[derive(Debug)]
 struct Shared {
     dir: PathBuf,
+    _lock: File,
     max_bytes: u64,
     used_bytes: AtomicU64,
 }
@@ -43,16 +51,46 @@ pub enum SpillError {
     Io(#[from] std::io::Error),
 }
 
+/// The folder cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ClaimError {
+    /// Another process has it.
+    #[error("another transcoder uses {}: give each its own", dir.display())]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The file system refuses.
+    #[error("{} cannot be used", dir.display())]
+    Io {
+        /// The folder.
+        dir: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
 impl Spill {
-    /// The folder `dir`, bounded by `max_bytes`. Made when first needed.
-    pub fn new(dir: PathBuf, max_bytes: u64) -> Self {
-        Self {
+    /// Claims the folder `dir`, bounded by `max_bytes`, for this process; it is made if need be.
+    pub fn claim(dir: PathBuf, max_bytes: u64) -> Result<Self, ClaimError> {
+        let lock = std::fs::create_dir_all(&dir).and_then(|()| File::create(dir.join(LOCK_FILE)));
+        let lock = match lock {
+            Ok(lock) => lock,
+            Err(source) => return Err(ClaimError::Io { dir, source }),
+        };
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(ClaimError::InUse { dir }),
+            Err(TryLockError::Error(source)) => return Err(ClaimError::Io { dir, source }),
+        }
+        Ok(Self {
             shared: Arc::new(Shared {
                 dir,
+                _lock: lock,
                 max_bytes,
                 used_bytes: AtomicU64::new(0),
             }),
-        }
+        })
     }
 
     /// Writes a segment under its object key: a temporary name first, so that no half file is ever
@@ -163,7 +201,7 @@ fn files_below(dir: &Path) -> std::io::Result<Vec<(PathBuf, u64)>> {
                 folders.push(path);
             } else if path.extension().is_some_and(|ext| ext == "ts") {
                 found.push((path, metadata.len()));
-            } else {
+            } else if path.file_name().is_none_or(|name| name != LOCK_FILE) {
                 std::fs::remove_file(&path)?;
             }
         }
@@ -179,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn the_bound_holds_over_all_streams_and_is_freed_with_the_file() {
         let dir = tempfile::tempdir().unwrap();
-        let spill = Spill::new(dir.path().into(), 10);
+        let spill = Spill::claim(dir.path().into(), 10).unwrap();
         let first = spill
             .store("a/1.ts", &Bytes::from_static(b"123456"))
             .await
@@ -197,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_dead_process_left_is_found_under_its_key_and_half_files_are_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let spill = Spill::new(dir.path().into(), 100);
+        let spill = Spill::claim(dir.path().into(), 100).unwrap();
         drop(
             spill
                 .store("s/720p/1.ts", &Bytes::from_static(b"x"))
@@ -205,10 +243,21 @@ mod tests {
                 .unwrap(),
         );
         std::fs::write(dir.path().join("s/720p/2.part"), b"half").unwrap();
-        let after_restart = Spill::new(dir.path().into(), 100);
+        drop(spill);
+        let after_restart = Spill::claim(dir.path().into(), 100).unwrap();
         let found = after_restart.leftovers().await.unwrap();
         let keys: Vec<_> = found.iter().map(|(key, _)| key.as_str()).collect();
         assert_eq!(keys, ["s/720p/1.ts"]);
         assert!(!dir.path().join("s/720p/2.part").exists());
+    }
+
+    #[test]
+    fn a_folder_that_another_process_uses_is_refused_until_that_one_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = Spill::claim(dir.path().into(), 100).unwrap();
+        let second = Spill::claim(dir.path().into(), 100);
+        assert!(matches!(second, Err(ClaimError::InUse { .. })));
+        drop(first);
+        Spill::claim(dir.path().into(), 100).unwrap();
     }
 }

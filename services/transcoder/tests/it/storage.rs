@@ -105,7 +105,7 @@ impl Storage {
         Self {
             context: OutputContext {
                 objects: LiveObjects::new(&client, "live-segments".into()),
-                spill: Spill::new(spill.path().into(), 1 << 20),
+                spill: Spill::claim(spill.path().into(), 1 << 20).unwrap(),
                 memory_bytes: 1 << 20,
                 dvr_window: Duration::from_mins(30),
             },
