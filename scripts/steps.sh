@@ -22,8 +22,9 @@ step() { # TEXT COMMAND…
   shift
   header "$text"
   # In a subshell, and not before `||`: bash would ignore failures in the middle of a function there.
+  # A lock that the script holds on 9 is not for the servers that a step starts.
   set +e
-  (set -e && "$@") </dev/null
+  (set -e && "$@") </dev/null 9>&-
   status=$?
   set -e
   if ((status)); then
