@@ -140,3 +140,19 @@ pub struct AuthConfig {
     )]
     pub cors_allowed_origins: Vec<String>,
 }
+
+/// For a service that asks who a token's user is, and is believed nothing itself: it needs no
+/// internal key.
+#[derive(Clone, Debug, Args)]
+pub struct TokenConfig {
+    /// Key that signs access tokens (HS256), the same in every service; `SECRET_KEY` is an alias.
+    #[arg(
+        long,
+        env = "JWT_SECRET_KEY",
+        hide_env_values = true,
+        hide_default_value = true,
+        required = JWT_SECRET_ALIAS.is_none(),
+        default_value = JWT_SECRET_ALIAS.as_deref(),
+    )]
+    pub jwt_secret_key: Secret,
+}

@@ -1,15 +1,16 @@
 //! The HTTP server around a service's routes: what every service does the same way.
 //!
 //! ```text
-//! connection → access log, request id, panics → operations: /health /ready /metrics /docs
-//!                                             → API routes: timeout, body limit
-//!                                             → raw routes: neither (they stream)
+//! connection (framing) → access log, request id, panics → operations: /health /ready /metrics /docs
+//!                                                       → API routes: timeout, body limit
+//!                                                       → raw routes: neither (they stream)
 //! ```
 
 mod access_log;
 mod check;
 mod context;
 mod entry;
+mod framing;
 mod lifecycle;
 mod listen;
 mod openapi;
@@ -45,6 +46,7 @@ pub struct Service {
     port: u16,
     api: OpenApiRouter<()>,
     raw: Router,
+    has_document_route: bool,
     checks: Vec<Check>,
     lifecycle: Lifecycle,
 }
@@ -75,6 +77,7 @@ impl Service {
             port,
             api: openapi::base(name),
             raw: Router::new(),
+            has_document_route: false,
             checks: Vec::new(),
             lifecycle: Lifecycle::new(),
         }
@@ -91,6 +94,13 @@ impl Service {
     /// Add routes that stream: no timeout and no body limit, both are their own business.
     pub fn raw_routes(mut self, routes: Router) -> Self {
         self.raw = self.raw.merge(routes);
+        self
+    }
+
+    /// A raw route answers `/openapi.json` in place of the service's own document; `/docs` shows
+    /// what it says.
+    pub fn document_by_route(mut self) -> Self {
+        self.has_document_route = true;
         self
     }
 
@@ -162,10 +172,11 @@ impl Service {
             ))
             .layer(DefaultBodyLimit::max(self.http.body_limit_bytes));
         let raw = self.raw.layer(DefaultBodyLimit::disable());
+        let document = (!self.has_document_route).then_some(openapi);
         let operations = operations(checks, self.telemetry, self.lifecycle);
         Router::new()
             .merge(operations)
-            .merge(openapi::pages(openapi))
+            .merge(openapi::pages(document))
             .merge(api)
             .merge(raw)
             .fallback(async || ApiError::not_found())
@@ -176,6 +187,7 @@ impl Service {
                     "This route has no such method; `Allow` lists those it has.",
                 )
             })
+            .layer(middleware::from_fn(framing::refuse_doubtful))
             .layer(middleware::from_fn_with_state(
                 access_log::AccessLog::new(service),
                 access_log::access_log,

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -12,12 +12,16 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use marquee_common::BoxError;
 use tokio::{
     sync::Notify,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep, timeout},
 };
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::error::GatewayError;
 
 /// How far a request body has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +56,8 @@ pub struct UploadWatch(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     state: AtomicU8,
+    /// How many pieces came so far.
+    pieces: AtomicU64,
     done: Notify,
 }
 
@@ -59,6 +65,7 @@ impl UploadWatch {
     fn new(state: UploadState) -> Self {
         Self(Arc::new(Shared {
             state: AtomicU8::new(state as u8),
+            pieces: AtomicU64::new(0),
             done: Notify::new(),
         }))
     }
@@ -69,6 +76,11 @@ impl UploadWatch {
             .get(usize::from(self.0.state.load(Ordering::Acquire)))
             .copied()
             .unwrap_or(UploadState::Done)
+    }
+
+    /// How many pieces of the body came so far: while it rises, the client is there.
+    pub fn pieces(&self) -> u64 {
+        self.0.pieces.load(Ordering::Relaxed)
     }
 
     /// Waits until the body was handed on, whole or not.
@@ -154,6 +166,7 @@ impl HttpBody for Upload {
                 Ok(()) => (UploadState::AwaitingUpstream, Some(Ok(frame))),
             },
         };
+        this.watch.0.pieces.fetch_add(1, Ordering::Relaxed);
         this.watch.set(state);
         Poll::Ready(polled)
     }
@@ -167,13 +180,30 @@ impl HttpBody for Upload {
     }
 }
 
-/// An answer's body that breaks off when its service falls silent half-way.
-#[derive(Debug)]
+/// Reads a body that is needed whole: at most `limit` bytes, and no longer than `within`.
+pub async fn read_whole(body: Body, limit: u64, within: Duration) -> Result<Bytes, GatewayError> {
+    // An announced length is refused before a byte of it is read.
+    if body.size_hint().lower() > limit {
+        return Err(GatewayError::TooLarge);
+    }
+    let (upload, watch) = Upload::new(body, Some(limit));
+    match timeout(within, upload.collect()).await {
+        Err(_) => Err(GatewayError::ClientTooSlow),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(_)) if watch.state() == UploadState::TooLarge => Err(GatewayError::TooLarge),
+        Ok(Err(error)) => Err(GatewayError::ClientGone(error)),
+    }
+}
+
+/// An answer's body that breaks off when its service falls silent half-way. One that would never end
+/// by itself, an event stream, ends with the gateway: its client comes back to another one.
 pub struct Download {
     inner: hyper::body::Incoming,
     silence: Duration,
     /// Runs only while nothing comes.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Ends the body as if the service had.
+    end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 /// Nothing came for too long.
@@ -188,7 +218,15 @@ impl Download {
             inner: body,
             silence,
             timer: None,
+            end: None,
         }
+    }
+
+    /// Ends the body, cleanly, when `token` is cancelled.
+    #[must_use]
+    pub fn until(mut self, token: CancellationToken) -> Self {
+        self.end = Some(Box::pin(token.cancelled_owned()));
+        self
     }
 }
 
@@ -204,6 +242,11 @@ impl HttpBody for Download {
         if let Poll::Ready(polled) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.timer = None;
             return Poll::Ready(polled.map(|frame| frame.map_err(BoxError::from)));
+        }
+        if let Some(end) = &mut this.end
+            && end.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(None);
         }
         let silence = this.silence;
         let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(silence)));

@@ -2,20 +2,25 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use clap::Parser;
+use clap::{Parser, builder::BoolishValueParser};
 use ipnet::IpNet;
-use marquee_common::config::{HttpConfig, LogConfig};
+use marquee_common::{
+    config::{HttpConfig, LogConfig, TokenConfig},
+    redis::RedisConfig,
+};
 
 use crate::{
     forward::Deadlines,
+    rate_limit::{Figures, Rate},
     route_table::ServiceName,
     upstream::{UpstreamUrl, Upstreams},
 };
 
 /// The door to the platform's API.
 ///
-/// `BODY_LIMIT_BYTES` bounds the body of every API request, `REQUEST_TIMEOUT_S` the wait for the
-/// head of an answer.
+/// `BODY_LIMIT_BYTES` bounds the body of every API request (most routes take 64 KiB at most),
+/// `REQUEST_TIMEOUT_S` the wait for the head of an answer. Redis only counts requests; while it is
+/// away, each gateway counts alone.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "gateway", version)]
 pub struct Config {
@@ -34,6 +39,15 @@ pub struct Config {
     /// The world in front.
     #[command(flatten)]
     pub edge: EdgeConfig,
+    /// How often clients may ask.
+    #[command(flatten)]
+    pub limits: LimitConfig,
+    /// Where requests are counted.
+    #[command(flatten)]
+    pub redis: RedisConfig,
+    /// Whose tokens are.
+    #[command(flatten)]
+    pub tokens: TokenConfig,
 }
 
 /// Where the services are. Paths of a service without a URL are answered 503.
@@ -105,12 +119,72 @@ pub struct EdgeConfig {
     /// Until a connection to a service stands, in milliseconds
     #[arg(long, env = "CONNECT_TIMEOUT_MS", default_value_t = 2_000)]
     pub connect_timeout_ms: u64,
-    /// Until a client has sent its body, in seconds
+    /// Until a client has sent the body of an API request, in seconds
     #[arg(long, env = "UPLOAD_TIMEOUT_S", default_value_t = 60)]
     pub upload_timeout_s: u64,
-    /// Longest silence within an answer, in seconds; event streams send something more often
+    /// Until an answer under /stream begins, in seconds; low-latency playlists are held back
+    #[arg(long, env = "MEDIA_TIMEOUT_S", default_value_t = 60)]
+    pub media_timeout_s: u64,
+    /// Longest silence within an answer, or within a body sent to /stream, in seconds; event streams
+    /// send something more often
     #[arg(long, env = "SILENCE_TIMEOUT_S", default_value_t = 60)]
     pub silence_timeout_s: u64,
+}
+
+/// How often clients may ask. A rate is a number and s, min or h (`100/s`): so many at once, and as
+/// many again in that time.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LimitConfig {
+    /// Whether requests are counted at all; only a benchmark wants `false`
+    #[arg(
+        long,
+        env = "ENABLE_RATE_LIMITS",
+        default_value = "true",
+        action = clap::ArgAction::Set,
+        value_parser = BoolishValueParser::new(),
+    )]
+    pub enable_rate_limits: bool,
+    /// API requests from one IPv4 address or IPv6 /64
+    #[arg(long, env = "RATE_LIMIT_ADDRESS", default_value = "100/s")]
+    pub rate_limit_address: Rate,
+    /// So many of them at once
+    #[arg(long, env = "RATE_LIMIT_ADDRESS_BURST", default_value_t = 200,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate_limit_address_burst: u32,
+    /// Attempts to sign in to one account from one address
+    #[arg(long, env = "RATE_LIMIT_LOGIN", default_value = "10/min")]
+    pub rate_limit_login: Rate,
+    /// Registrations from one address
+    #[arg(long, env = "RATE_LIMIT_REGISTER", default_value = "60/h")]
+    pub rate_limit_register: Rate,
+    /// New streams and stream keys of one user
+    #[arg(long, env = "RATE_LIMIT_GENERATE_KEY", default_value = "10/h")]
+    pub rate_limit_generate_key: Rate,
+    /// Heartbeats of one viewer's session, which sends one each 10 s
+    #[arg(long, env = "RATE_LIMIT_HEARTBEAT", default_value = "30/min")]
+    pub rate_limit_heartbeat: Rate,
+    /// Heartbeats of all viewers behind one address (they do not count as its requests)
+    #[arg(long, env = "RATE_LIMIT_HEARTBEAT_ADDRESS", default_value = "1000/s")]
+    pub rate_limit_heartbeat_address: Rate,
+    /// Longest wait for Redis, in milliseconds; after that this gateway counts alone for a while
+    #[arg(long, env = "RATE_LIMIT_TIMEOUT_MS", default_value_t = 100)]
+    pub rate_limit_timeout_ms: u64,
+}
+
+impl LimitConfig {
+    /// The buckets of these rates.
+    pub fn figures(&self) -> Figures {
+        Figures {
+            address: self
+                .rate_limit_address
+                .bucket_of(self.rate_limit_address_burst),
+            login: self.rate_limit_login.bucket(),
+            register: self.rate_limit_register.bucket(),
+            generate_key: self.rate_limit_generate_key.bucket(),
+            heartbeat: self.rate_limit_heartbeat.bucket(),
+            heartbeat_address: self.rate_limit_heartbeat_address.bucket(),
+        }
+    }
 }
 
 impl Config {
@@ -120,6 +194,7 @@ impl Config {
             connect: Duration::from_millis(self.edge.connect_timeout_ms),
             upload: Duration::from_secs(self.edge.upload_timeout_s),
             answer: self.http.request_timeout(),
+            media_answer: Duration::from_secs(self.edge.media_timeout_s),
             silence: Duration::from_secs(self.edge.silence_timeout_s),
         }
     }

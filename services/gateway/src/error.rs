@@ -1,10 +1,10 @@
 //! Why a request got no answer from a service, and the problem the client gets instead.
 
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header::CONNECTION};
+use http::StatusCode;
 use marquee_common::{BoxError, error::ApiError};
 
-use crate::route_table::ServiceName;
+use crate::{rate_limit::Refused, route_table::ServiceName};
 
 /// Why a request got no answer from a service.
 #[derive(Debug, thiserror::Error)]
@@ -12,10 +12,12 @@ pub enum GatewayError {
     /// The path leads nowhere.
     #[error("no route")]
     NoRoute,
-    /// A request of this connection says two things about its own length, or nothing that makes
-    /// sense (RFC 9112 section 6.3).
-    #[error("the connection's requests cannot be told apart")]
-    AmbiguousLength,
+    /// It does not name one host (RFC 9112 section 3.2).
+    #[error("the request does not name one host")]
+    NoSingleHost,
+    /// The client asks too often.
+    #[error("too many {}", .0.limit.what())]
+    RateLimited(Refused),
     /// The body is larger than its route takes.
     #[error("the body is too large")]
     TooLarge,
@@ -44,13 +46,17 @@ impl From<GatewayError> for ApiError {
         let bad_gateway = |detail| Self::new(StatusCode::BAD_GATEWAY, "bad_gateway", detail);
         match &error {
             GatewayError::NoRoute => Self::not_found(),
-            GatewayError::AmbiguousLength => Self::new(
+            GatewayError::NoSingleHost => Self::new(
                 StatusCode::BAD_REQUEST,
-                "ambiguous_length",
-                "Send either Content-Length or Transfer-Encoding, not both.",
-            )
-            // What follows on the connection may be part of this request, or another.
-            .header(CONNECTION, "close"),
+                "bad_request",
+                "Send exactly one Host header, with a host and perhaps a port.",
+            ),
+            GatewayError::RateLimited(Refused { limit, wait }) => {
+                let seconds = wait.as_millis().div_ceil(1000).max(1);
+                let what = limit.what();
+                let detail = format!("Too many {what}. Try again in {seconds} s.");
+                Self::rate_limited(*wait, detail)
+            }
             GatewayError::TooLarge => Self::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",

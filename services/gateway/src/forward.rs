@@ -7,18 +7,19 @@ use std::{
 };
 
 use axum::body::Body;
-use http::{Method, Request, Response, request};
+use http::{HeaderMap, Request, Response, header::CONTENT_TYPE, request};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use marquee_common::{BoxError, retry::Backoff};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     body::{Download, Upload, UploadState, UploadWatch},
     error::GatewayError,
     headers,
-    route_table::ServiceName,
+    route_table::{Route, ServiceName, Treatment},
     upstream::UpstreamUrl,
 };
 
@@ -27,7 +28,7 @@ use crate::{
 const POOL_IDLE: Duration = Duration::from_secs(15);
 /// Idle connections kept to one service.
 const POOL_SIZE: usize = 256;
-/// A request that may be repeated is, so often.
+/// A request that no connection could be made for is tried again so often.
 const RETRIES: u32 = 3;
 
 /// How long each phase of a request may take.
@@ -35,11 +36,13 @@ const RETRIES: u32 = 3;
 pub struct Deadlines {
     /// Until a connection stands.
     pub connect: Duration,
-    /// Until the client has sent its body.
+    /// Until the client has sent the body of an API request.
     pub upload: Duration,
-    /// From the end of the request to the head of the answer.
+    /// From the end of an API request to the head of the answer.
     pub answer: Duration,
-    /// Between two pieces of the answer's body.
+    /// The same of a media server, which may hold an answer back.
+    pub media_answer: Duration,
+    /// Between two pieces of an answer's body, or of a body for a media server.
     pub silence: Duration,
 }
 
@@ -48,11 +51,12 @@ pub struct Deadlines {
 pub struct Forwarder {
     client: Client<HttpConnector, Upload>,
     deadlines: Deadlines,
+    draining: CancellationToken,
 }
 
 impl Forwarder {
-    /// A forwarder with an empty pool.
-    pub fn new(deadlines: Deadlines) -> Self {
+    /// A forwarder with an empty pool. When `draining` is cancelled, event streams end.
+    pub fn new(deadlines: Deadlines, draining: CancellationToken) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(deadlines.connect));
         connector.set_nodelay(true);
@@ -61,22 +65,33 @@ impl Forwarder {
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_SIZE)
             .build(connector);
-        Self { client, deadlines }
+        Self {
+            client,
+            deadlines,
+            draining,
+        }
+    }
+
+    /// How long each phase may take.
+    pub fn deadlines(&self) -> Deadlines {
+        self.deadlines
     }
 
     /// Sends a request, whose headers are already what the service shall see, and returns the answer
     /// as soon as its head is there.
     ///
     /// A request without a body is tried again while no connection can be made (idempotent methods,
-    /// RFC 9110 section 9.2.2) or when one broke before the answer began (safe methods), so that a
-    /// service that restarts is not noticed.
+    /// RFC 9110 section 9.2.2), so that a service that restarts is not noticed; and once when its
+    /// connection broke before the answer began (safe methods), for a service may have closed a
+    /// kept one just then.
     pub async fn forward(
         &self,
-        service: ServiceName,
+        route: &Route,
         upstream: &UpstreamUrl,
         request: Request<Body>,
         body_limit: Option<u64>,
     ) -> Result<Response<Body>, GatewayError> {
+        let service = route.service;
         let (head, body) = request.into_parts();
         let head = readdress(head, upstream)
             .map_err(|error| GatewayError::Unreachable(service, error.into()))?;
@@ -85,16 +100,26 @@ impl Forwarder {
             .attempts(RETRIES)
             .within(self.deadlines.connect);
         let mut body = Some(body);
+        let mut broke_off = false;
         loop {
             let attempt = Request::from_parts(head.clone(), body.take().unwrap_or_default());
             let started = Instant::now();
-            let answer = self.attempt(service, attempt, body_limit).await;
+            let answer = self.attempt(route, attempt, body_limit).await;
             measure(service, started, &answer);
             let error = match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if !(bodiless && may_repeat(&head.method, &error)) {
+            let may_repeat = match &error {
+                GatewayError::Unreachable(..) => head.method.is_idempotent(),
+                // A second DELETE would find nothing, and say so to a client whose first one
+                // worked; a request that kills its service would kill the next one.
+                GatewayError::BrokeOff(..) => {
+                    head.method.is_safe() && !std::mem::replace(&mut broke_off, true)
+                }
+                _ => false,
+            };
+            if !(bodiless && may_repeat) {
                 return Err(error);
             }
             let Some(wait) = waits.next() else {
@@ -107,7 +132,7 @@ impl Forwarder {
 
     async fn attempt(
         &self,
-        service: ServiceName,
+        route: &Route,
         request: Request<Body>,
         body_limit: Option<u64>,
     ) -> Result<Response<Body>, GatewayError> {
@@ -115,24 +140,61 @@ impl Forwarder {
         let (upload, watch) = Upload::new(body, body_limit);
         let answer = self.client.request(Request::from_parts(head, upload));
         let answer = tokio::select! {
-            answer = answer => answer.map_err(|error| blame(service, &watch, error))?,
-            error = self.patience(service, &watch) => return Err(error),
+            answer = answer => answer.map_err(|error| blame(route.service, &watch, error))?,
+            error = self.patience(route, &watch) => return Err(error),
         };
         let (mut head, body) = answer.into_parts();
         headers::strip_hop_by_hop(&mut head.headers);
-        let body = Body::new(Download::new(body, self.deadlines.silence));
-        Ok(Response::from_parts(head, body))
+        let mut body = Download::new(body, self.deadlines.silence);
+        if is_event_stream(&head.headers) {
+            body = body.until(self.draining.clone());
+        }
+        Ok(Response::from_parts(head, Body::new(body)))
     }
 
     /// Ends when the answer is overdue, and says who is to blame.
-    async fn patience(&self, service: ServiceName, watch: &UploadWatch) -> GatewayError {
-        let upload = tokio::time::timeout(self.deadlines.upload, watch.done());
-        if upload.await.is_err() && watch.state() == UploadState::AwaitingClient {
+    async fn patience(&self, route: &Route, watch: &UploadWatch) -> GatewayError {
+        let (uploaded, answer) = match route.treatment {
+            Treatment::Api { .. } => (self.within_upload(watch).await, self.deadlines.answer),
+            Treatment::Media => (
+                self.while_it_flows(watch).await,
+                self.deadlines.media_answer,
+            ),
+        };
+        if !uploaded && watch.state() == UploadState::AwaitingClient {
             return GatewayError::ClientTooSlow;
         }
-        tokio::time::sleep(self.deadlines.answer).await;
-        GatewayError::TooLate(service)
+        tokio::time::sleep(answer).await;
+        GatewayError::TooLate(route.service)
     }
+
+    /// Whether the whole body was passed on in time.
+    async fn within_upload(&self, watch: &UploadWatch) -> bool {
+        let upload = tokio::time::timeout(self.deadlines.upload, watch.done());
+        upload.await.is_ok()
+    }
+
+    /// Whether the body was passed on without a break that was too long.
+    async fn while_it_flows(&self, watch: &UploadWatch) -> bool {
+        loop {
+            let before = watch.pieces();
+            let done = tokio::time::timeout(self.deadlines.silence, watch.done());
+            if done.await.is_ok() {
+                return true;
+            }
+            if watch.pieces() == before {
+                return false;
+            }
+        }
+    }
+}
+
+/// Server-sent events, which never end by themselves.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next();
+        essence.is_some_and(|text| text.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
+    })
 }
 
 /// The access log's measurement is of all services together; this one tells them apart.
@@ -165,15 +227,6 @@ fn readdress(
     head.uri = upstream.join(&target)?;
     head.version = http::Version::HTTP_11;
     Ok(head)
-}
-
-fn may_repeat(method: &Method, error: &GatewayError) -> bool {
-    match error {
-        GatewayError::Unreachable(..) => method.is_idempotent(),
-        // A second DELETE would find nothing, and say so to a client whose first one worked.
-        GatewayError::BrokeOff(..) => method.is_safe(),
-        _ => false,
-    }
 }
 
 fn blame(

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use marquee_common::contract::PROBLEM_JSON;
 use serde_json::{Map, Value, json};
 use tokio::sync::Mutex;
 
@@ -17,6 +18,35 @@ use crate::{
     route_table::{ROUTES, ServiceName},
     upstream::{UpstreamUrl, Upstreams},
 };
+
+/// What the gateway itself may answer in place of a service: status, for requests with a body only,
+/// and why.
+const OWN_ANSWERS: [(&str, bool, &str); 7] = [
+    ("400", false, "`bad_request`: not one clear HTTP request"),
+    ("408", true, "`request_timeout`: the body took too long"),
+    ("413", true, "`body_too_large`"),
+    (
+        "429",
+        false,
+        "`rate_limited`: `Retry-After` says for how long",
+    ),
+    (
+        "502",
+        false,
+        "`bad_gateway`: the service is away, or broke off",
+    ),
+    (
+        "503",
+        false,
+        "`unavailable`: not run here, or not at the moment",
+    ),
+    (
+        "504",
+        false,
+        "`gateway_timeout`: the service did not answer in time",
+    ),
+];
+const METHODS: [&str; 7] = ["get", "head", "post", "put", "patch", "delete", "options"];
 
 /// How long a merged document is good.
 const FRESH: Duration = Duration::from_secs(10);
@@ -103,7 +133,7 @@ pub fn merge<'a>(parts: impl IntoIterator<Item = (ServiceName, &'a Value)>) -> V
         qualify_clashing_schemas(service, &mut part, &components);
         for (path, item) in take_object(&mut part, "paths") {
             if is_routed(service, &path) {
-                paths.insert(path, item);
+                paths.insert(path, with_own_answers(item));
             }
         }
         for (kind, entries) in take_object(&mut part, "components") {
@@ -118,12 +148,41 @@ pub fn merge<'a>(parts: impl IntoIterator<Item = (ServiceName, &'a Value)>) -> V
         "openapi": "3.1.0",
         "info": {
             "title": "Marquee",
-            "description": "Live and recorded video: accounts, streams, recordings, videos, playback.",
+            "description": "Live and recorded video: accounts, streams, recordings, videos, playback. \
+                            Every error is a problem (RFC 9457) with a `code`. Requests are limited by \
+                            address, logins by account, new stream keys by user: 429 `rate_limited` \
+                            with `Retry-After`.",
             "version": env!("CARGO_PKG_VERSION"),
         },
         "paths": paths,
         "components": components,
     })
+}
+
+/// Adds what the gateway may answer to each method of a path, where its service says nothing of that
+/// status.
+fn with_own_answers(mut item: Value) -> Value {
+    for method in METHODS {
+        let Some(Value::Object(operation)) = item.get_mut(method) else {
+            continue;
+        };
+        let has_body = operation.contains_key("requestBody");
+        let answers = operation.entry("responses").or_insert_with(|| json!({}));
+        let Value::Object(answers) = answers else {
+            continue;
+        };
+        for (status, with_body, why) in OWN_ANSWERS {
+            if has_body || !with_body {
+                answers.entry(status).or_insert_with(|| {
+                    json!({
+                        "description": why,
+                        "content": {PROBLEM_JSON: {"schema": {"$ref": reference_to("Problem")}}},
+                    })
+                });
+            }
+        }
+    }
+    item
 }
 
 fn take_object(document: &mut Value, field: &str) -> Map<String, Value> {
@@ -219,6 +278,27 @@ mod tests {
         let document = merge([(ServiceName::Auth, &auth)]);
         let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
         assert_eq!(paths, ["/api/auth/login"]);
+    }
+
+    #[test]
+    fn what_the_gateway_itself_may_answer_stands_at_every_method() {
+        let auth = json!({"paths": {"/api/auth/me": {
+            "summary": "not a method",
+            "get": {"responses": {"200": {}, "503": {"description": "its own"}}},
+            "patch": {"requestBody": {}, "responses": {"200": {}}},
+        }}});
+        let document = merge([(ServiceName::Auth, &auth)]);
+        let path = &document["paths"]["/api/auth/me"];
+        let statuses = |method: &str| -> Vec<_> {
+            let responses = path[method]["responses"].as_object().unwrap();
+            responses.keys().cloned().collect()
+        };
+        assert_eq!(statuses("get"), ["200", "400", "429", "502", "503", "504"]);
+        assert_eq!(
+            statuses("patch"),
+            ["200", "400", "408", "413", "429", "502", "503", "504"]
+        );
+        assert_eq!(path["get"]["responses"]["503"]["description"], "its own");
     }
 
     #[test]

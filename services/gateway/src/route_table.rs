@@ -54,11 +54,24 @@ impl fmt::Display for ServiceName {
 /// How the requests of a route are treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Treatment {
-    /// A JSON API: small bodies only, answered soon.
-    Api,
-    /// Somebody's media server: bodies of any size pass.
+    /// A JSON API: its bodies are small, and it answers soon.
+    Api {
+        /// Largest body, in bytes.
+        body_limit_bytes: u64,
+    },
+    /// Somebody's media server: bodies of any size pass for as long as they flow, and an answer may
+    /// be held back on purpose. Not rate-limited.
     Media,
 }
+
+/// What an account, a stream or a progress report has to say fits in many times over.
+const SMALL: Treatment = Treatment::Api {
+    body_limit_bytes: 64 * 1024,
+};
+/// The list of ten thousand parts that completes an upload.
+const LISTS: Treatment = Treatment::Api {
+    body_limit_bytes: 1024 * 1024,
+};
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +94,24 @@ const fn route(prefix: &'static str, service: ServiceName, treatment: Treatment)
 
 /// The table. No prefix is below another; `/internal` is not here, and nothing leads there.
 pub const ROUTES: [Route; 7] = [
-    route("/api/auth", ServiceName::Auth, Treatment::Api),
-    route("/api/streams", ServiceName::Stream, Treatment::Api),
-    route("/api/recordings", ServiceName::Recording, Treatment::Api),
-    route("/api/videos", ServiceName::Vod, Treatment::Api),
-    route("/api/v1", ServiceName::Playback, Treatment::Api),
-    route("/api/proxy", ServiceName::Proxy, Treatment::Api),
+    route("/api/auth", ServiceName::Auth, SMALL),
+    route("/api/streams", ServiceName::Stream, SMALL),
+    route("/api/recordings", ServiceName::Recording, SMALL),
+    route("/api/videos", ServiceName::Vod, LISTS),
+    route("/api/v1", ServiceName::Playback, SMALL),
+    route("/api/proxy", ServiceName::Proxy, SMALL),
     route("/stream", ServiceName::Proxy, Treatment::Media),
 ];
+
+impl Treatment {
+    /// Largest body, in bytes; of an API never above `most`.
+    pub fn body_limit_bytes(self, most: u64) -> Option<u64> {
+        match self {
+            Self::Api { body_limit_bytes } => Some(body_limit_bytes.min(most)),
+            Self::Media => None,
+        }
+    }
+}
 
 impl Route {
     /// The route of a request path as it stands on the wire; `None` if it leads nowhere, or could be

@@ -13,17 +13,13 @@ use hyper::body::Body as _;
 use marquee_common::server::RequestContext;
 
 use crate::{
+    admission::admit,
     app::AppState,
     cors,
-    edge::Ambiguity,
     error::GatewayError,
     headers,
     route_table::{Route, Treatment},
 };
-
-/// Where the document of the whole API is, also through nginx; on the gateway itself it stands in
-/// for `/openapi.json` too.
-pub const MERGED_DOCUMENT: &str = "/api/openapi.json";
 
 /// The entrances.
 pub fn routes(state: AppState) -> Router {
@@ -31,7 +27,8 @@ pub fn routes(state: AppState) -> Router {
         .route("/api", any(api))
         .route("/api/", any(api))
         .route("/api/{*rest}", any(api)) //          every service's API
-        .route(MERGED_DOCUMENT, get(openapi)) //     every service's OpenAPI in one
+        .route("/openapi.json", get(openapi)) //     every service's OpenAPI in one
+        .route("/api/openapi.json", get(openapi)) // the same, where nginx passes it
         .route("/stream/{*rest}", any(media)) //     live edges, through the proxy
         .with_state(state)
 }
@@ -69,19 +66,15 @@ async fn pass(
     peer: SocketAddr,
     mut request: Request,
 ) -> Result<http::Response<Body>, GatewayError> {
-    let ambiguity = request.extensions().get::<Ambiguity>();
-    if ambiguity.is_some_and(Ambiguity::is_found) {
-        return Err(GatewayError::AmbiguousLength);
-    }
     let route = Route::find(request.uri().path()).ok_or(GatewayError::NoRoute)?;
     let upstream = state
         .upstreams
         .find(route.service)
         .ok_or(GatewayError::NotConfigured(route.service))?;
-    let body_limit = match route.treatment {
-        Treatment::Api => Some(state.api_body_limit),
-        Treatment::Media => None,
-    };
+    if !headers::name_one_host(request.version(), request.headers()) {
+        return Err(GatewayError::NoSingleHost);
+    }
+    let body_limit = route.treatment.body_limit_bytes(state.body_limit_bytes);
     // An announced length is refused before a byte of it is read.
     let announced = request.body().size_hint().lower();
     if body_limit.is_some_and(|limit| announced > limit) {
@@ -90,12 +83,16 @@ async fn pass(
     let headers = request.headers_mut();
     // First, so that a client cannot have `Connection` name and remove what is added here.
     headers::clean_request(headers);
-    state.trusted_proxies.rewrite(headers, peer.ip());
+    let client = state.trusted_proxies.rewrite(headers, peer.ip());
     if let Some(context) = RequestContext::current() {
         context.write_headers(headers);
     }
+    let request = match route.treatment {
+        Treatment::Api { .. } => admit(state, client, request).await?,
+        Treatment::Media => request,
+    };
     state
         .forwarder
-        .forward(route.service, upstream, request, body_limit)
+        .forward(route, upstream, request, body_limit)
         .await
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
-    config::{AuthConfig, Secret},
+    config::{AuthConfig, Secret, TokenConfig},
     contract::{AccessClaims, SessionId},
     redis::RedisClient,
 };
@@ -45,6 +45,7 @@ struct Inner {
     encoding: EncodingKey,
     decoding: DecodingKey,
     validation: Validation,
+    /// Its SHA-256.
     internal_api_key: [u8; 32],
     allowed_origins: Vec<String>,
     revoked: Option<RedisClient>,
@@ -56,7 +57,7 @@ impl AuthContext {
     pub fn new(config: &AuthConfig, revoked: Option<RedisClient>) -> Self {
         Self::with_keys(
             config.jwt_secret_key.expose().as_bytes(),
-            &config.internal_api_key,
+            hash_of(&config.internal_api_key),
             &config.cors_allowed_origins,
             revoked,
         )
@@ -64,7 +65,7 @@ impl AuthContext {
 
     fn with_keys(
         secret: &[u8],
-        internal_api_key: &Secret,
+        internal_api_key: [u8; 32],
         allowed_origins: &[String],
         revoked: Option<RedisClient>,
     ) -> Self {
@@ -79,7 +80,7 @@ impl AuthContext {
             encoding: EncodingKey::from_secret(secret),
             decoding: DecodingKey::from_secret(secret),
             validation,
-            internal_api_key: Sha256::digest(internal_api_key.expose()).into(),
+            internal_api_key,
             allowed_origins: allowed_origins
                 .iter()
                 .map(|origin| origin.trim().trim_end_matches('/').to_owned())
@@ -88,10 +89,17 @@ impl AuthContext {
         }))
     }
 
+    /// For a service that only wants to know whose a token is: it believes no other service, and
+    /// looks up no session, so a revoked token keeps its user's name until it expires.
+    pub fn tokens_only(config: &TokenConfig, allowed_origins: &[String]) -> Self {
+        let secret = config.jwt_secret_key.expose().as_bytes();
+        Self::with_keys(secret, rand::random(), allowed_origins, None)
+    }
+
     /// For a service without users: it believes other services, and no token at all.
     pub fn internal_only(internal_api_key: &Secret) -> Self {
         let nobody_knows: [u8; 32] = rand::random();
-        Self::with_keys(&nobody_knows, internal_api_key, &[], None)
+        Self::with_keys(&nobody_knows, hash_of(internal_api_key), &[], None)
     }
 
     /// Sign an access token.
@@ -149,6 +157,10 @@ impl AuthContext {
                 .iter()
                 .any(|allowed| allowed == origin)
     }
+}
+
+fn hash_of(key: &Secret) -> [u8; 32] {
+    Sha256::digest(key.expose()).into()
 }
 
 /// The key's public name: a change of key makes old tokens 401 with a reason in the log.

@@ -1,17 +1,28 @@
 //! The accept loop, its connections, and the signals that end it.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
 };
 use tower::ServiceExt;
 
-use super::Lifecycle;
+use super::{
+    Lifecycle,
+    framing::{Doubt, Framing},
+};
 
 /// How long a connection may idle or dawdle over a request's head. Longer than nginx (60 s) and
 /// our own clients (50 s) keep idle connections, so that it is never the server that closes one
@@ -43,8 +54,15 @@ pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &L
 async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, lifecycle: Lifecycle) {
     // Small answers are complete messages; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
+    let doubt = Doubt::default();
+    let watched = Watched {
+        stream,
+        framing: Framing::default(),
+        doubt: doubt.clone(),
+    };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(doubt.clone());
         let router = router.clone();
         async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
     });
@@ -52,7 +70,7 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, lifecycle: L
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_READ_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(watched), service)
             .with_upgrades()
     );
     let draining = lifecycle.token();
@@ -73,6 +91,61 @@ async fn answer(router: Router, request: axum::extract::Request) -> axum::respon
     match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
+    }
+}
+
+/// A connection whose bytes are followed as they are read.
+struct Watched {
+    stream: TcpStream,
+    framing: Framing,
+    doubt: Doubt,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        this.framing.read(&buffer.filled()[before..]);
+        // Known before hyper makes a request of the bytes, and so before anybody acts on it.
+        if this.framing.is_lost() {
+            this.doubt.raise();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

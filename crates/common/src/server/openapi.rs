@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::SwaggerUi;
+use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::contract::{FieldError, Problem};
 
@@ -53,9 +53,14 @@ pub(super) fn base(service: &'static str) -> OpenApiRouter<()> {
     OpenApiRouter::with_openapi(document)
 }
 
-/// The document and the page.
-pub(super) fn pages(document: utoipa::openapi::OpenApi) -> Router {
-    SwaggerUi::new("/docs")
-        .url("/openapi.json", document)
-        .into()
+const DOCUMENT: &str = "/openapi.json";
+
+/// The page, and the document unless a route of the service's own answers for it.
+pub(super) fn pages(document: Option<utoipa::openapi::OpenApi>) -> Router {
+    let page = SwaggerUi::new("/docs");
+    match document {
+        Some(document) => page.url(DOCUMENT, document),
+        None => page.config(Config::from(DOCUMENT)),
+    }
+    .into()
 }

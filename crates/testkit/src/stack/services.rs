@@ -180,6 +180,14 @@ impl Plan<'_> {
             _ => vec![
                 ("AUTH_SERVICE_URL", self.url("auth")?),
                 ("STREAM_SERVICE_URL", self.url("stream")?),
+                // A hundredfold: all of a test's viewers and broadcasters come from one address.
+                ("RATE_LIMIT_ADDRESS", "10000/s".to_owned()),
+                ("RATE_LIMIT_ADDRESS_BURST", "20000".to_owned()),
+                ("RATE_LIMIT_LOGIN", "1000/min".to_owned()),
+                ("RATE_LIMIT_REGISTER", "6000/h".to_owned()),
+                ("RATE_LIMIT_GENERATE_KEY", "1000/h".to_owned()),
+                ("RATE_LIMIT_HEARTBEAT", "3000/min".to_owned()),
+                ("RATE_LIMIT_HEARTBEAT_ADDRESS", "100000/s".to_owned()),
             ],
         })
     }

@@ -33,6 +33,9 @@ async fn the_documents_of_all_services_are_one_without_internal_routes() {
     .await;
     let answer = gateway.get("/openapi.json").await;
     assert_eq!(answer.status, StatusCode::OK);
+    // What the gateway may answer in a service's place is told too.
+    let answers = &answer.body["paths"]["/api/auth/me"]["get"]["responses"];
+    assert!(answers["429"].is_object() && answers["504"].is_object());
     // nginx passes /api only.
     assert_eq!(gateway.get("/api/openapi.json").await.body, answer.body);
     assert_eq!(answer.body["openapi"], "3.1.0");
@@ -72,4 +75,9 @@ async fn there_is_a_page_to_read_it() {
             .unwrap()
             .starts_with("text/html")
     );
+    // It shows the document of all services, not one of the gateway's own.
+    let settings = format!("{}/docs/swagger-initializer.js", gateway.url);
+    let settings = gateway.client.get(settings).send().await.unwrap();
+    let settings = settings.text().await.unwrap();
+    assert!(settings.contains("\"/openapi.json\""), "{settings}");
 }

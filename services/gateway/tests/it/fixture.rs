@@ -1,8 +1,8 @@
 //! A running gateway, the little services behind it, and clients in front.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::{BufRead, BufReader, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -22,6 +22,9 @@ use tokio::net::TcpListener;
 
 /// The one origin whose pages may call with cookies.
 pub const ORIGIN: &str = "https://video.example";
+
+/// The key that signs the tests' tokens.
+pub const JWT_SECRET_KEY: &str = "the tests' own key, which is long enough";
 
 /// Serves a router on loopback; its URL.
 pub async fn serve(router: Router) -> String {
@@ -86,31 +89,49 @@ impl Gateway {
     pub async fn start(args: &[&str]) -> Self {
         let nobody = format!("--stream-service-url={}", nobody());
         let origin = format!("--cors-allowed-origins={ORIGIN}");
+        let key = format!("--jwt-secret-key={JWT_SECRET_KEY}");
         let defaults = [
             "--port=0",
             "--bind-addr=127.0.0.1",
             "--rust-log=off",
+            // All tests come from one address; those of the limits switch them on.
+            "--enable-rate-limits=false",
             &nobody,
             &origin,
+            &key,
         ];
         let name = |arg: &str| arg.split('=').next().unwrap().to_owned();
         let kept = defaults
             .iter()
             .filter(|arg| !args.iter().any(|own| name(own) == name(arg)));
         let all = ["gateway"].iter().chain(kept).chain(args);
-        let edge = App::build(Config::parse_from(all)).bind().await.unwrap();
-        let (lifecycle, address) = (edge.lifecycle(), edge.local_addr());
-        tokio::spawn(edge.run());
+        let app = App::build(Config::parse_from(all)).unwrap();
+        let lifecycle = app.lifecycle();
+        let bound = app.bind().await.unwrap();
+        let address = bound.local_addr();
+        tokio::spawn(bound.run());
         Self {
             url: format!("http://{address}"),
             address,
-            client: reqwest::Client::builder()
-                .timeout(Duration::from_secs(30))
-                .no_proxy()
-                .redirect(reqwest::redirect::Policy::none())
-                .build()
-                .unwrap(),
+            client: client_at(Ipv4Addr::LOCALHOST),
             lifecycle,
+        }
+    }
+
+    /// This gateway, asked only from an address that nobody else has.
+    pub fn with_own_address(mut self) -> Self {
+        self.client = client_at(loopback_address());
+        self
+    }
+
+    /// The same gateway, asked from another address: one of loopback's that nobody else has.
+    pub fn at_another_address(&self) -> Self {
+        Self {
+            url: self.url.clone(),
+            address: self.address,
+            client: client_at(loopback_address()),
+            // Dropping this one ends nothing.
+            lifecycle: Lifecycle::new(),
         }
     }
 
@@ -129,6 +150,22 @@ impl Gateway {
             .await
             .unwrap()
     }
+}
+
+fn client_at(address: Ipv4Addr) -> reqwest::Client {
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(30))
+        .local_address(IpAddr::V4(address))
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
+}
+
+fn loopback_address() -> Ipv4Addr {
+    let [a, b, c]: [u8; 3] = rand::random();
+    // Neither the network's own address nor its broadcast.
+    Ipv4Addr::new(127, a, b, c.clamp(2, 250))
 }
 
 /// An answer, read to its end.
@@ -150,13 +187,31 @@ pub async fn answer(request: RequestBuilder) -> Answer {
     }
 }
 
+/// An event stream that says something every so often, and never ends.
+pub fn endless_events(every: Duration) -> Router {
+    let events = async move || {
+        let ticks = futures::stream::unfold(0_u64, move |tick| async move {
+            tokio::time::sleep(every).await;
+            let event = Bytes::from(format!("data: {tick}\n\n"));
+            Some((Ok::<_, std::io::Error>(event), tick + 1))
+        });
+        let headers = [("content-type", "text/event-stream; charset=utf-8")];
+        (headers, axum::body::Body::from_stream(ticks))
+    };
+    Router::new().route("/api/streams/1/events", axum::routing::get(events))
+}
+
 fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     stream.write_all(request).unwrap();
-    let mut reader = BufReader::new(stream);
+    read_answer(&mut BufReader::new(stream))
+}
+
+/// Reads the next answer of a connection.
+pub fn read_answer(reader: &mut impl BufRead) -> Answer {
     let mut line = String::new();
     reader.read_line(&mut line).unwrap();
     let status = line

@@ -37,6 +37,24 @@ async fn an_api_body_may_be_as_large_as_the_limit_and_no_larger() {
 }
 
 #[tokio::test]
+async fn each_route_has_a_limit_of_its_own_below_that() {
+    let vod = format!("--vod-service-url={}", echo("vod").await);
+    let gateway = gateway(&[&vod]).await;
+    for (path, largest) in [
+        ("/api/auth/register", 64 * 1024),
+        ("/api/videos/1/complete", 1024 * 1024),
+    ] {
+        let post = |size: usize| {
+            let request = gateway.request(Method::POST, path);
+            answer(request.body(unannounced(size)))
+        };
+        assert_eq!(post(largest).await.status, StatusCode::OK, "{path}");
+        post(largest + 1).await.is_problem(413, "body_too_large");
+        post(10 << 20).await.is_problem(413, "body_too_large");
+    }
+}
+
+#[tokio::test]
 async fn media_bodies_of_any_size_pass() {
     let gateway = gateway(&["--body-limit-bytes=10000"]).await;
     let post = gateway

@@ -13,5 +13,8 @@ mod hygiene;
 mod limits;
 mod operations;
 mod process;
+mod rate_limits;
+mod redis_away;
 mod routing;
+mod smuggling;
 mod streaming;

@@ -7,7 +7,7 @@ use marquee_testkit::{eventually, free_port, spawn_process};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::fixture::nobody;
+use crate::fixture::{JWT_SECRET_KEY, nobody};
 
 const SOON: Duration = Duration::from_secs(20);
 const KEY: &str = "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE";
@@ -25,6 +25,10 @@ async fn each_request_is_one_log_line_in_which_no_stream_key_stands() {
             ("BIND_ADDR", "127.0.0.1"),
             ("STREAM_SERVICE_URL", &stream),
             ("AUTH_SERVICE_URL", &stream),
+            ("JWT_SECRET_KEY", JWT_SECRET_KEY),
+            ("ENABLE_RATE_LIMITS", "false"),
+            // Nor may it in what libraries say when somebody looks for a fault.
+            ("RUST_LOG", "trace"),
         ],
         &log,
     );
@@ -71,6 +75,7 @@ async fn a_wrong_setting_is_named_at_start() {
     let settings = [
         ("AUTH_SERVICE_URL", "https://auth:8081"),
         ("BIND_ADDR", "127.0.0.1"),
+        ("JWT_SECRET_KEY", JWT_SECRET_KEY),
     ];
     let mut gateway = spawn_process(&[env!("CARGO_BIN_EXE_gateway")], &settings, &log);
     let ended = tokio::time::timeout(SOON, gateway.wait())
@@ -83,4 +88,22 @@ async fn a_wrong_setting_is_named_at_start() {
         log.contains("AUTH_SERVICE_URL") && log.contains("http://"),
         "{log}"
     );
+}
+
+#[tokio::test]
+async fn without_the_tokens_key_it_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, why) in [(None, "is not set"), (Some("short"), "32")] {
+        let log = folder.path().join(why);
+        let mut settings = vec![("BIND_ADDR", "127.0.0.1")];
+        settings.extend(key.map(|key| ("JWT_SECRET_KEY", key)));
+        let mut gateway = spawn_process(&[env!("CARGO_BIN_EXE_gateway")], &settings, &log);
+        let ended = tokio::time::timeout(SOON, gateway.wait())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(ended.code(), Some(2));
+        let log = std::fs::read_to_string(&log).unwrap();
+        assert!(log.contains("JWT_SECRET_KEY") && log.contains(why), "{log}");
+    }
 }

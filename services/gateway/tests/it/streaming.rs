@@ -1,6 +1,12 @@
 //! Bodies pass as they come, in both directions, and untouched.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -14,7 +20,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use crate::fixture::{Gateway, answer, serve};
+use crate::fixture::{Gateway, answer, endless_events, serve};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -222,4 +228,147 @@ async fn an_empty_answer_stays_empty() {
     let same = gateway.get("/api/auth/same").await;
     assert_eq!(same.status, StatusCode::NOT_MODIFIED);
     assert_eq!(same.headers["etag"], "\"1\"");
+}
+
+/// Every time limit at its least.
+const IMPATIENT: [&str; 4] = [
+    "--request-timeout-s=1",
+    "--upload-timeout-s=1",
+    "--media-timeout-s=1",
+    "--silence-timeout-s=1",
+];
+
+#[tokio::test]
+async fn events_go_on_for_longer_than_any_time_limit() {
+    let upstream = serve(endless_events(Duration::from_millis(250))).await;
+    let stream = format!("--stream-service-url={upstream}");
+    let gateway = Gateway::start(&[&IMPATIENT[..], &[&stream]].concat()).await;
+    let started = Instant::now();
+    let request = gateway.request(Method::GET, "/api/streams/1/events");
+    let mut events = request.send().await.unwrap().bytes_stream();
+    let mut next = 0;
+    while started.elapsed() < Duration::from_secs(4) {
+        let event = events.next().await.unwrap().unwrap();
+        assert_eq!(event, format!("data: {next}\n\n"));
+        next += 1;
+    }
+}
+
+#[tokio::test]
+async fn an_event_stream_ends_with_the_gateway_and_not_with_its_grace() {
+    let upstream = serve(endless_events(Duration::from_millis(50))).await;
+    let stream = format!("--stream-service-url={upstream}");
+    let gateway = Gateway::start(&[&stream, "--shutdown-grace-s=60"]).await;
+    let request = gateway.request(Method::GET, "/api/streams/1/events");
+    let mut events = request.send().await.unwrap().bytes_stream();
+    events.next().await.unwrap().unwrap();
+    gateway.lifecycle.shutdown();
+    let end = async {
+        while let Some(event) = events.next().await {
+            // Not broken off: the page's browser comes back at once.
+            event.unwrap();
+        }
+    };
+    tokio::time::timeout(SOON, end).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_media_upload_may_last_for_as_long_as_it_flows() {
+    let receive = async |request: Request| {
+        let body = axum::body::to_bytes(request.into_body(), usize::MAX).await;
+        body.unwrap().len().to_string()
+    };
+    let upstream = serve(Router::new().route("/stream/1/ingest", post(receive))).await;
+    let proxy = format!("--proxy-service-url={upstream}");
+    let gateway = Gateway::start(&[&IMPATIENT[..], &[&proxy]].concat()).await;
+    let pieces = futures::stream::unfold(0, |sent| async move {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        (sent < 12).then_some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), sent + 1))
+    });
+    let upload = gateway.request(Method::POST, "/stream/1/ingest");
+    let received = answer(upload.body(reqwest::Body::wrap_stream(pieces))).await;
+    assert_eq!(received.status, StatusCode::OK);
+    assert_eq!(received.body, 12);
+
+    let stalls = futures::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"x"))])
+        .chain(futures::stream::pending());
+    let upload = gateway.request(Method::POST, "/stream/1/ingest");
+    let refused = answer(upload.body(reqwest::Body::wrap_stream(stalls))).await;
+    refused.is_problem(408, "request_timeout");
+}
+
+#[tokio::test]
+async fn a_held_back_answer_under_stream_has_a_time_limit_of_its_own() {
+    let held_back = async || {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        "#EXTM3U"
+    };
+    let upstream = serve(Router::new().fallback(get(held_back))).await;
+    let (proxy, auth) = (
+        format!("--proxy-service-url={upstream}"),
+        format!("--auth-service-url={upstream}"),
+    );
+    let gateway = Gateway::start(&[&proxy, &auth, "--request-timeout-s=1"]).await;
+    let playlist = gateway.get("/stream/1/720p/playlist.m3u8").await;
+    assert_eq!(playlist.status, StatusCode::OK);
+    let api = gateway.get("/api/auth/me").await;
+    api.is_problem(504, "gateway_timeout");
+}
+
+/// What may lie in sockets and buffers between two ends that do not read.
+const IN_BETWEEN_BYTES: usize = 32 << 20;
+const PIECE_BYTES: usize = 64 << 10;
+
+/// An endless body that counts how much of it was taken.
+fn endless(taken: Arc<AtomicUsize>) -> impl futures::Stream<Item = std::io::Result<Bytes>> {
+    let piece = Bytes::from(vec![7; PIECE_BYTES]);
+    futures::stream::repeat_with(move || {
+        taken.fetch_add(PIECE_BYTES, Ordering::SeqCst);
+        Ok(piece.clone())
+    })
+}
+
+/// Waits until nothing more is taken; how much was.
+async fn settled(taken: &AtomicUsize) -> usize {
+    marquee_testkit::eventually("nothing flows any more", SOON, async || {
+        let before = taken.load(Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = taken.load(Ordering::SeqCst);
+        (now > 0 && now == before).then_some(now)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_its_service_back() {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let big = async |State(taken): State<Arc<AtomicUsize>>| Body::from_stream(endless(taken));
+    let router = Router::new().route("/api/videos/1/stream", get(big));
+    let upstream = serve(router.with_state(Arc::clone(&taken))).await;
+    let gateway = Gateway::start(&[&format!("--vod-service-url={upstream}")]).await;
+    let request = gateway.request(Method::GET, "/api/videos/1/stream");
+    let mut response = request.send().await.unwrap();
+    let in_between = settled(&taken).await;
+    assert!(in_between < IN_BETWEEN_BYTES, "{in_between}");
+    // It flows again as soon as it is read.
+    for _ in 0..2000 {
+        response.chunk().await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_read_holds_its_client_back() {
+    let unread = async |request: Request| {
+        let _body = request.into_body();
+        std::future::pending::<()>().await;
+    };
+    let upstream = serve(Router::new().route("/stream/1/ingest", post(unread))).await;
+    let gateway = Gateway::start(&[&format!("--proxy-service-url={upstream}")]).await;
+    let taken = Arc::new(AtomicUsize::new(0));
+    let body = reqwest::Body::wrap_stream(endless(Arc::clone(&taken)));
+    let upload = gateway.request(Method::POST, "/stream/1/ingest").body(body);
+    let upload = tokio::spawn(upload.send());
+    let in_between = settled(&taken).await;
+    assert!(in_between < IN_BETWEEN_BYTES, "{in_between}");
+    upload.abort();
 }
