@@ -9,6 +9,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use marquee_common::{
     auth::{Admin, AuthContext, Internal, OptionalUser, User, revoked_key},
+    config::TokenConfig,
     contract::{AccessClaims, Role},
     redis::{RedisClient, RedisConfig},
 };
@@ -71,6 +72,20 @@ fn unauthenticated() -> (StatusCode, String) {
 
 fn forbidden(code: &str) -> (StatusCode, String) {
     (StatusCode::FORBIDDEN, code.to_owned())
+}
+
+#[tokio::test]
+async fn who_only_knows_tokens_believes_users_and_no_service() {
+    let config = TokenConfig {
+        jwt_secret_key: auth_config().jwt_secret_key,
+    };
+    let auth = || AuthContext::tokens_only(&config, &[]);
+    let token = auth_context().issue(&claims());
+    let answer = answer_of(auth(), bearer("/user", &token)).await;
+    assert_eq!(answer, ok("ada"));
+    let key = auth_config().internal_api_key;
+    let internal = Request::get("/internal").header("x-internal-api-key", key.expose());
+    assert_eq!(answer_of(auth(), internal).await, unauthenticated());
 }
 
 #[tokio::test]

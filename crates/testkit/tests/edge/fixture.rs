@@ -50,6 +50,11 @@ impl Fixture {
         Self::launch(port, Some(task.abort_handle())).await
     }
 
+    /// nginx with a gateway on this port of loopback.
+    pub async fn before(gateway_port: u16) -> Self {
+        Self::launch(gateway_port, None).await
+    }
+
     async fn launch(gateway_port: u16, gateway: Option<AbortHandle>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = StackDir::open(folder.path()).unwrap();
