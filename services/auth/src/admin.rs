@@ -3,10 +3,9 @@
 //! Every command may be repeated: it says what it found, and fails only when what was asked for is
 //! not so afterwards.
 
-use std::{
-    io::{IsTerminal, stdin},
-    process::ExitCode,
-};
+mod create;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 use marquee_common::{
@@ -18,13 +17,16 @@ use marquee_common::{
 use time::{Duration, OffsetDateTime};
 
 use crate::{
+    admin::create::Create,
     app::MIGRATOR,
-    config::{AdminCommand, AdminConfig, password_from_environment},
-    credentials::{Complaint, Email, Password, Username},
-    password::{PasswordError, PasswordHasher},
+    config::{AdminCommand, AdminConfig},
+    credentials::Complaint,
+    lockout::Target,
+    password::PasswordError,
     revocation::Revocations,
-    store::{InsertAccountError, NewAccount, Store},
-    user::Account,
+    store::{AccountChange, AccountQuery, Store},
+    subscription::check_plan,
+    user::{Account, ManagedUser, Subscription, User},
 };
 
 /// Access tokens of ended sessions are refused for so long; longer than any of them lives by
@@ -46,8 +48,8 @@ enum AdminError {
     EmailTaken,
     #[error("there is no account {0}")]
     NoSuchAccount(String),
-    #[error("the plan must have a name")]
-    NoPlan,
+    #[error("--plan {0}")]
+    Plan(Complaint),
     #[error("stdin cannot be read")]
     Stdin(#[source] std::io::Error),
     #[error("bcrypt failed")]
@@ -84,116 +86,134 @@ fn run(config: AdminConfig) -> Result<String, AdminError> {
 }
 
 async fn execute(config: AdminConfig) -> Result<String, AdminError> {
+    use AdminCommand as Command;
     match config.command.clone() {
-        AdminCommand::Create {
+        Command::Create {
             username,
             email,
             role,
             reset_password,
         } => {
-            let username = Username::parse(&username).map_err(AdminError::Username)?;
-            let email = Email::parse(&email).map_err(AdminError::Email)?;
-            let password = read_password()?;
-            let new = Create {
-                username,
-                email,
-                password,
-                role,
-                reset_password,
-            };
+            let new = Create::new(&username, &email, role, reset_password)?;
             new.execute(&config).await
         }
-        AdminCommand::Promote { username, role } => {
-            let store = store(&config).await?;
-            let account = find_account(&store, &username).await?;
-            store.update_role(account.user.id, role).await?;
-            Ok(format!("{}: role {role:?}", account.user.username).to_lowercase())
+        Command::Promote { username, role } => {
+            let change = AccountChange {
+                role: Some(role),
+                disabled: None,
+            };
+            let changed = change_account(&config, &username, change).await?;
+            Ok(format!("{changed}: role {role:?}").to_lowercase())
         }
-        AdminCommand::Subscribe {
+        Command::Disable { username } => set_disabled(&config, &username, true).await,
+        Command::Enable { username } => set_disabled(&config, &username, false).await,
+        Command::Delete { username } => {
+            let store = store(&config).await?;
+            let user = find_account(&store, &username).await?.user;
+            let ended = store.delete_account(user.id, None).await?;
+            announce(&config, &ended.unwrap_or_default()).await?;
+            Ok(format!("{}: deleted", user.username))
+        }
+        Command::Unlock { username } => {
+            let store = store(&config).await?;
+            let user = find_account(&store, &username).await?.user;
+            store
+                .delete_failed_sign_ins(&Target::account(user.id))
+                .await?;
+            Ok(format!("{}: nobody waits", user.username))
+        }
+        Command::Subscribe {
             username,
             plan,
             days,
-        } => {
-            let plan = plan.trim();
-            if plan.is_empty() {
-                return Err(AdminError::NoPlan);
-            }
+        } => subscribe(&config, &username, &plan, days).await,
+        Command::Unsubscribe { username } => {
             let store = store(&config).await?;
-            let account = find_account(&store, &username).await?;
-            let expires_at =
-                days.map(|days| OffsetDateTime::now_utc() + Duration::days(days.into()));
-            store
-                .upsert_subscription(account.user.id, plan, expires_at)
-                .await?;
-            let end =
-                expires_at.map_or_else(|| "without end".to_owned(), |at| format!("until {at}"));
-            Ok(format!(
-                "{}: subscribed to {plan} {end}",
-                account.user.username
-            ))
+            let user = find_account(&store, &username).await?.user;
+            store.delete_subscription(user.id).await?;
+            Ok(format!("{}: no subscription", user.username))
+        }
+        Command::List { search, limit } => {
+            let query = AccountQuery {
+                search,
+                before: None,
+                limit,
+            };
+            let users = store(&config).await?.list_accounts(&query).await?;
+            let lines: Vec<String> = users.iter().map(line).collect();
+            Ok(lines.join("\n"))
         }
     }
 }
 
-struct Create {
-    username: Username,
-    email: Email,
-    password: Password,
-    role: Role,
-    reset_password: bool,
+async fn set_disabled(
+    config: &AdminConfig,
+    username: &str,
+    disabled: bool,
+) -> Result<String, AdminError> {
+    let change = AccountChange {
+        role: None,
+        disabled: Some(disabled),
+    };
+    let changed = change_account(config, username, change).await?;
+    let state = if disabled { "disabled" } else { "enabled" };
+    Ok(format!("{changed}: {state}"))
 }
 
-impl Create {
-    async fn execute(self, config: &AdminConfig) -> Result<String, AdminError> {
-        let store = store(config).await?;
-        let name = self.username.as_str();
-        if let Some(account) = store.find_account_by_login(name).await? {
-            return self.meet(config, &store, account).await;
-        }
-        let passwords = PasswordHasher::new(config.bcrypt_cost, 1);
-        let password_hash = passwords.hash(self.password.clone()).await?;
-        let made = store
-            .insert_account(NewAccount {
-                username: &self.username,
-                email: &self.email,
-                password_hash: &password_hash,
-                role: self.role,
-            })
-            .await;
-        match made {
-            Ok(user) => Ok(format!("{}: created", user.username)),
-            // Another was faster, so it is there now.
-            Err(InsertAccountError::UsernameTaken) => {
-                let account = find_account(&store, name).await?;
-                self.meet(config, &store, account).await
-            }
-            Err(InsertAccountError::EmailTaken) => Err(AdminError::EmailTaken),
-            Err(InsertAccountError::Database(error)) => Err(error.into()),
-        }
-    }
+/// Changes an account, ends the sessions that have to end, and returns its name.
+async fn change_account(
+    config: &AdminConfig,
+    username: &str,
+    change: AccountChange,
+) -> Result<String, AdminError> {
+    let store = store(config).await?;
+    let user = find_account(&store, username).await?.user;
+    let changed = store.update_account(user.id, change).await?;
+    let changed = changed.ok_or(AdminError::NoSuchAccount(user.username))?;
+    announce(config, &changed.ended).await?;
+    Ok(changed.account.user.username)
+}
 
-    /// The account exists already.
-    async fn meet(
-        &self,
-        config: &AdminConfig,
-        store: &Store,
-        account: Account,
-    ) -> Result<String, AdminError> {
-        let username = account.user.username;
-        if !self.reset_password {
-            return Ok(format!("{username}: already exists"));
-        }
-        let passwords = PasswordHasher::new(config.bcrypt_cost, 1);
-        let password_hash = passwords.hash(self.password.clone()).await?;
-        let ended = store
-            .update_password(account.user.id, &password_hash)
-            .await?;
-        let revocations = Revocations::new(RedisClient::new(&config.redis)?, ACCESS_TOKEN_TTL);
-        for session in ended {
-            revocations.announce(SessionId::from(session)).await;
-        }
-        Ok(format!("{username}: already exists, password reset"))
+async fn subscribe(
+    config: &AdminConfig,
+    username: &str,
+    plan: &str,
+    days: Option<u32>,
+) -> Result<String, AdminError> {
+    let plan = check_plan(plan).map_err(AdminError::Plan)?;
+    let store = store(config).await?;
+    let user = find_account(&store, username).await?.user;
+    let expires_at = days.map(|days| OffsetDateTime::now_utc() + Duration::days(days.into()));
+    let granted = store.upsert_subscription(user.id, plan, expires_at).await?;
+    if granted.is_none() {
+        return Err(AdminError::NoSuchAccount(user.username));
     }
+    let end = expires_at.map_or_else(|| "without end".to_owned(), |at| format!("until {at}"));
+    Ok(format!("{}: subscribed to {plan} {end}", user.username))
+}
+
+/// An account on one line, in columns by tabs.
+fn line(user: &ManagedUser) -> String {
+    let role = match user.user.role {
+        Role::User => "user",
+        Role::Admin => "admin",
+    };
+    let state = if user.disabled { "disabled" } else { "enabled" };
+    let plan = match &user.subscription {
+        Subscription {
+            active: true,
+            plan: Some(plan),
+            ..
+        } => plan,
+        _ => "-",
+    };
+    let User {
+        id,
+        username,
+        email,
+        ..
+    } = &user.user;
+    format!("{id}\t{username}\t{email}\t{role}\t{state}\t{plan}")
 }
 
 async fn store(config: &AdminConfig) -> Result<Store, AdminError> {
@@ -207,20 +227,9 @@ async fn find_account(store: &Store, username: &str) -> Result<Account, AdminErr
     account.ok_or_else(|| AdminError::NoSuchAccount(username.to_owned()))
 }
 
-fn read_password() -> Result<Password, AdminError> {
-    let password = match password_from_environment() {
-        Some(password) => password,
-        None => read_line()?.ok_or(AdminError::NoPassword)?,
-    };
-    Password::parse_new(password).map_err(AdminError::Password)
-}
-
-fn read_line() -> Result<Option<String>, AdminError> {
-    if stdin().is_terminal() {
-        eprint!("password (it will show): ");
-    }
-    let mut line = String::new();
-    stdin().read_line(&mut line).map_err(AdminError::Stdin)?;
-    let line = line.trim_end_matches(['\r', '\n']);
-    Ok((!line.is_empty()).then(|| line.to_owned()))
+/// Has the access tokens of ended sessions refused.
+async fn announce(config: &AdminConfig, ended: &[SessionId]) -> Result<(), AdminError> {
+    let revocations = Revocations::new(RedisClient::new(&config.redis)?, ACCESS_TOKEN_TTL);
+    revocations.announce(ended).await;
+    Ok(())
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use axum::extract::FromRef;
 use marquee_common::{
     auth::AuthContext,
+    kafka::{KafkaError, Producer},
+    outbox,
     postgres::{self, ConnectError},
     redis::RedisClient,
     server::{Check, ServeError, Service},
@@ -14,8 +16,10 @@ use sqlx::migrate::Migrator;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{
+    client_address::TrustedProxies,
     config::{Config, SignInConfig},
     cookies::Cookies,
+    lockout::Policy,
     password::PasswordHasher,
     revocation::Revocations,
     routes,
@@ -25,7 +29,7 @@ use crate::{
 /// The schema of `auth_db`.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/auth");
 
-/// Expired sessions and tokens are deleted so often.
+/// Expired sessions and tokens, and forgotten failures, are deleted so often.
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 
 /// What every handler can reach.
@@ -43,6 +47,10 @@ pub struct AppState {
     pub cookies: Cookies,
     /// Lives of tokens.
     pub sign_in: SignInConfig,
+    /// How long wrong passwords make one wait.
+    pub lockout: Policy,
+    /// Whose word on a client's address is taken.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Why the service cannot start.
@@ -54,6 +62,9 @@ pub enum StartError {
     /// Redis' address makes no sense.
     #[error("REDIS_HOST or REDIS_PORT is wrong")]
     Redis(#[from] redis::RedisError),
+    /// librdkafka refuses the settings.
+    #[error("KAFKA_BOOTSTRAP_SERVERS is wrong")]
+    Kafka(#[from] KafkaError),
 }
 
 /// Why the service ended other than by being asked to.
@@ -78,12 +89,19 @@ impl App {
         let telemetry = telemetry::init("auth", &config.log);
         let pool = postgres::connect(&config.postgres, &MIGRATOR).await?;
         let redis = RedisClient::new(&config.redis)?;
+        let producer = Producer::new(&config.kafka)?;
+        if config.lockout.trusted_proxies.is_empty() {
+            tracing::warn!(
+                "TRUSTED_PROXIES is not set: clients are told apart by their peer alone"
+            );
+        }
         let access_token_ttl = config.sign_in.access_token_ttl().unsigned_abs();
         let state = AppState {
-            store: Store::new(pool),
+            store: Store::new(pool.clone()),
             passwords: PasswordHasher::new(
                 config.sign_in.bcrypt_cost,
                 config.sign_in.bcrypt_parallelism(),
+                config.sign_in.bcrypt_queue(),
             ),
             auth: AuthContext::new(&config.auth, Some(redis.clone())),
             revocations: Revocations::new(redis.clone(), access_token_ttl),
@@ -94,33 +112,23 @@ impl App {
                     .unwrap_or(config.public.public_base_url.scheme() == "https"),
             },
             sign_in: config.sign_in,
+            lockout: config.lockout.policy(),
+            trusted_proxies: TrustedProxies::new(config.lockout.trusted_proxies),
         };
-        let store = state.store.clone();
         let service = Service::new("auth", telemetry, config.http, config.port)
             .routes(routes::routes(state.clone()))
-            .readiness(vec![
-                Check::new("database", true, {
-                    let store = store.clone();
-                    move || {
-                        let store = store.clone();
-                        async move { store.ping().await }
-                    }
-                }),
-                Check::new("redis", false, move || {
-                    let redis = redis.clone();
-                    async move { redis.ping().await }
-                }),
-            ]);
+            .readiness(checks(&state.store, &redis, &producer));
         let lifecycle = service.lifecycle();
         lifecycle.spawn("prune", {
             let stop = lifecycle.token();
             async move {
                 tokio::select! {
-                    () = prune(store) => {}
+                    () = prune(state.store, state.lockout) => {}
                     () = stop.cancelled() => {}
                 }
             }
         });
+        lifecycle.spawn("outbox", outbox::relay(pool, producer, lifecycle.token()));
         Ok(App { service })
     }
 
@@ -135,16 +143,43 @@ impl App {
     }
 }
 
+/// Only Postgres is needed to serve; without Redis ended sessions' access tokens last until they
+/// expire, without Kafka events come later.
+fn checks(store: &Store, redis: &RedisClient, producer: &Producer) -> Vec<Check> {
+    let (store, redis, producer) = (store.clone(), redis.clone(), producer.clone());
+    vec![
+        Check::new("database", true, move || {
+            let store = store.clone();
+            async move { store.ping().await }
+        }),
+        Check::new("redis", false, move || {
+            let redis = redis.clone();
+            async move { redis.ping().await }
+        }),
+        Check::new("kafka", false, move || {
+            let producer = producer.clone();
+            async move { producer.ping().await }
+        }),
+    ]
+}
+
 // Any number of instances may do this at a time: each row is deleted once.
-async fn prune(store: Store) {
+async fn prune(store: Store, lockout: Policy) {
     let mut ticks = interval(PRUNE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match store.delete_expired_sessions().await {
-            Ok(0) => {}
-            Ok(rows) => tracing::info!(rows, "expired sessions and tokens deleted"),
-            Err(error) => tracing::warn!(%error, "expired sessions could not be deleted"),
+        let rows = async {
+            let sessions = store.delete_expired_sessions().await?;
+            let failures = store.delete_forgotten_sign_ins(&lockout).await?;
+            Ok::<_, sqlx::Error>((sessions, failures))
+        };
+        match rows.await {
+            Ok((0, 0)) => {}
+            Ok((sessions, failures)) => {
+                tracing::info!(sessions, failures, "what had expired was deleted");
+            }
+            Err(error) => tracing::warn!(%error, "what has expired could not be deleted"),
         }
     }
 }

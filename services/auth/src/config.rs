@@ -1,15 +1,22 @@
 //! What the service is told by its environment; `auth --help` lists it.
 
-use std::{num::NonZeroUsize, thread::available_parallelism};
+mod admin;
 
-use clap::{Args, Parser, Subcommand};
+use std::{net::IpAddr, num::NonZeroUsize, thread::available_parallelism};
+
+use clap::{Args, Parser};
+use ipnet::IpNet;
 use marquee_common::{
     config::{AuthConfig, HttpConfig, LogConfig, PublicUrls},
-    contract::Role,
+    kafka::KafkaConfig,
     postgres::PostgresConfig,
     redis::RedisConfig,
 };
 use time::Duration;
+
+pub use admin::{AdminCommand, AdminConfig, password_from_environment};
+
+use crate::lockout;
 
 /// Accounts, sign-in, sessions and subscriptions.
 ///
@@ -33,6 +40,9 @@ pub struct Config {
     /// Where revoked sessions are told to the other services.
     #[command(flatten)]
     pub redis: RedisConfig,
+    /// Where `user.deleted`, `user.disabled` and `subscription.changed` go.
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
     /// What signs access tokens and opens `/internal`.
     #[command(flatten)]
     pub auth: AuthConfig,
@@ -42,6 +52,42 @@ pub struct Config {
     /// Sessions and passwords.
     #[command(flatten)]
     pub sign_in: SignInConfig,
+    /// Guessing.
+    #[command(flatten)]
+    pub lockout: LockoutConfig,
+}
+
+/// When a password may not be tried any more, and whose tries those are.
+#[derive(Clone, Debug, Args)]
+pub struct LockoutConfig {
+    /// Wrong passwords in a row for one account from one network before that network has to wait
+    #[arg(long, env = "LOCKOUT_AFTER_FAILURES", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub lockout_after_failures: u32,
+    /// The longest wait, in seconds; the first is 30 and each further failure doubles it
+    #[arg(long, env = "LOCKOUT_MAX_S", default_value_t = 15 * 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub lockout_max_s: u32,
+    /// Networks of the gateway and of the proxies before it, whose `X-Forwarded-For` tells where a
+    /// client sits (`10.0.0.0/8,::1/128`); without them all clients seem to sit in one place
+    #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',', value_parser = parse_network)]
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl LockoutConfig {
+    /// As the rule wants them.
+    pub fn policy(&self) -> lockout::Policy {
+        lockout::Policy {
+            failures: self.lockout_after_failures,
+            max_wait: std::time::Duration::from_secs(self.lockout_max_s.into()),
+        }
+    }
+}
+
+/// A network, or a single address.
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "must be like 10.0.0.0/8, ::1/128 or 10.0.0.1".to_owned())
 }
 
 /// Sessions and passwords.
@@ -62,9 +108,14 @@ pub struct SignInConfig {
     /// bcrypt cost of new passwords: 2^cost rounds
     #[arg(long, env = "BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=20))]
     pub bcrypt_cost: u32,
-    /// Passwords hashed at a time; the number of cores when unset
+    /// Passwords hashed at a time; one less than there are cores when unset, and at least one, so
+    /// that a burst of sign-ins leaves a core to whatever else runs on the machine
     #[arg(long, env = "BCRYPT_PARALLELISM")]
     pub bcrypt_parallelism: Option<NonZeroUsize>,
+    /// Passwords that may wait for their turn before further ones get 503; 16 for each that is
+    /// hashed at a time when unset, which is four seconds at cost 12
+    #[arg(long, env = "BCRYPT_QUEUE")]
+    pub bcrypt_queue: Option<u16>,
 }
 
 impl SignInConfig {
@@ -85,83 +136,18 @@ impl SignInConfig {
 
     /// Passwords hashed at a time.
     pub fn bcrypt_parallelism(&self) -> usize {
-        self.bcrypt_parallelism
-            .or_else(|| available_parallelism().ok())
-            .map_or(1, NonZeroUsize::get)
+        self.bcrypt_parallelism.map_or_else(
+            || {
+                let cores = available_parallelism().map_or(1, NonZeroUsize::get);
+                cores.saturating_sub(1).max(1)
+            },
+            NonZeroUsize::get,
+        )
     }
-}
 
-/// Make accounts and grant subscriptions, directly in `auth_db`.
-#[derive(Clone, Debug, Parser)]
-#[command(name = "auth admin", bin_name = "auth admin", version)]
-pub struct AdminConfig {
-    /// `auth_db`.
-    #[command(flatten)]
-    pub postgres: PostgresConfig,
-    /// Where revoked sessions are told to the other services.
-    #[command(flatten)]
-    pub redis: RedisConfig,
-    /// bcrypt cost of new passwords: 2^cost rounds
-    #[arg(long, env = "BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=20))]
-    pub bcrypt_cost: u32,
-    /// What to do.
-    #[command(subcommand)]
-    pub command: AdminCommand,
-}
-
-/// What an operator can do.
-#[derive(Clone, Debug, Subcommand)]
-pub enum AdminCommand {
-    /// Make an account; one that exists already is left as it is
-    ///
-    /// The password comes from `MARQUEE_PASSWORD`, or as a line on stdin: arguments are for every
-    /// process of the machine to read.
-    Create {
-        /// Its name
-        #[arg(long)]
-        username: String,
-        /// Its e-mail address
-        #[arg(long)]
-        email: String,
-        /// What it may do
-        #[arg(long, default_value = "user", value_parser = parse_role)]
-        role: Role,
-        /// Give an account that exists this password, and end its sessions
-        #[arg(long)]
-        reset_password: bool,
-    },
-    /// Give an account a role; its access tokens show it from their next refresh on
-    Promote {
-        /// Whom
-        #[arg(long)]
-        username: String,
-        /// What it may do
-        #[arg(long, default_value = "admin", value_parser = parse_role)]
-        role: Role,
-    },
-    /// Grant a subscription, in place of the one there may be
-    Subscribe {
-        /// Whom
-        #[arg(long)]
-        username: String,
-        /// The plan
-        #[arg(long)]
-        plan: String,
-        /// Days from now; without it the subscription does not end by itself
-        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-        days: Option<u32>,
-    },
-}
-
-fn parse_role(text: &str) -> Result<Role, String> {
-    match text {
-        "user" => Ok(Role::User),
-        "admin" => Ok(Role::Admin),
-        _ => Err("must be user or admin".to_owned()),
+    /// Passwords that may wait for their turn.
+    pub fn bcrypt_queue(&self) -> usize {
+        self.bcrypt_queue
+            .map_or_else(|| self.bcrypt_parallelism() * 16, usize::from)
     }
-}
-
-/// The password for `auth admin create`, if the environment has one.
-pub fn password_from_environment() -> Option<String> {
-    std::env::var("MARQUEE_PASSWORD").ok()
 }

@@ -1,10 +1,15 @@
 //! Everything that can go wrong in a request, and the problem the client gets for it.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use marquee_common::{contract::FieldError, error::ApiError, postgres};
 
 use crate::{password::PasswordError, refresh_token::RandomnessError, store::InsertAccountError};
+
+/// When to come back if too many are signing in.
+const BUSY_RETRY: Duration = Duration::from_secs(5);
 
 /// What can go wrong in a request.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +17,12 @@ pub enum AuthError {
     /// Unknown user, wrong password or disabled account: which of them is nobody's business.
     #[error("wrong login or password")]
     InvalidCredentials,
+    /// A signed-in user who did not prove to know the password.
+    #[error("wrong password")]
+    WrongPassword,
+    /// The password was wrong too often; not to be tried for this long.
+    #[error("locked out")]
+    Locked(Duration),
     /// The account of a valid access token is gone or disabled.
     #[error("the account is gone or disabled")]
     AccountGone,
@@ -24,7 +35,13 @@ pub enum AuthError {
     /// No user of that id.
     #[error("no such user")]
     NoSuchUser,
-    /// A registration's fields are at fault.
+    /// The user has no such session, or it is over.
+    #[error("no such session")]
+    NoSuchSession,
+    /// An admin about to lose their own powers.
+    #[error("an admin's own account")]
+    OwnAccount,
+    /// Fields or parameters are at fault.
     #[error("fields are at fault")]
     Invalid(Vec<FieldError>),
     /// The account could not be made.
@@ -57,6 +74,18 @@ impl From<AuthError> for ApiError {
             AuthError::InvalidCredentials => {
                 unauthorized("invalid_credentials", "The login or the password is wrong.")
             }
+            AuthError::WrongPassword => ApiError::new(
+                StatusCode::FORBIDDEN,
+                "wrong_password",
+                "The password is wrong.",
+            ),
+            AuthError::Locked(wait) => ApiError::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "locked",
+                "The password was wrong too often. Wait as long as `Retry-After` says, then try \
+                 again.",
+            )
+            .retry_after(wait),
             AuthError::AccountGone => ApiError::unauthenticated(),
             AuthError::RefreshTokenInvalid => unauthorized(
                 "refresh_token_invalid",
@@ -66,7 +95,12 @@ impl From<AuthError> for ApiError {
                 "refresh_token_reused",
                 "The refresh token was used before, so its session has been ended. Sign in again.",
             ),
-            AuthError::NoSuchUser => ApiError::not_found(),
+            AuthError::NoSuchUser | AuthError::NoSuchSession => ApiError::not_found(),
+            AuthError::OwnAccount => ApiError::conflict(
+                "own_account",
+                "You cannot close your own account or give up your own role here. Have another \
+                 admin do it.",
+            ),
             AuthError::Invalid(fields) => ApiError::validation(fields),
             AuthError::InsertAccount(InsertAccountError::UsernameTaken) => {
                 ApiError::conflict("username_taken", "This username is taken. Choose another.")
@@ -79,6 +113,7 @@ impl From<AuthError> for ApiError {
             | AuthError::Database(error) => database_problem(error),
             AuthError::Password(error @ PasswordError::Busy) => {
                 ApiError::unavailable("Too many are signing in. Try again in a moment.")
+                    .retry_after(BUSY_RETRY)
                     .with_source(error)
             }
             AuthError::Password(error) => ApiError::internal(error),

@@ -36,10 +36,24 @@ pub fn display_name(given: &str) -> Result<String, Complaint> {
     if name.is_empty() || name.chars().count() > DISPLAY_NAME_MAX {
         return Err("must be 1 to 64 characters long, or null");
     }
-    if name.chars().any(char::is_control) {
+    if name.chars().any(|c| c.is_control() || turns_or_breaks(c)) {
         return Err("must not hold control characters");
     }
+    if name.chars().all(|c| c.is_whitespace() || has_no_width(c)) {
+        return Err("must hold something that can be seen");
+    }
     Ok(name.to_owned())
+}
+
+/// Characters that turn the direction of the text around the name, or break its line (Unicode
+/// Standard Annex 9, section 2): they would let a name pose as another, or garble a page.
+fn turns_or_breaks(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}')
+}
+
+/// Characters that show nothing by themselves; between others, emoji need some of them.
+fn has_no_width(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{ad}' | '\u{fe0f}')
 }
 
 /// A text about oneself: up to 500 characters in as many lines as one likes.
@@ -64,7 +78,21 @@ mod tests {
     #[test]
     fn a_display_name_is_one_visible_line() {
         assert_eq!(display_name("  Ann Ünal 🎬 ").as_deref(), Ok("Ann Ünal 🎬"));
-        for bad in ["", "   ", "a\nb", "a\0b", &"x".repeat(65)] {
+        assert!(
+            display_name("👩\u{200d}🚀").is_ok(),
+            "an emoji of three characters"
+        );
+        let long = "x".repeat(65);
+        for bad in [
+            "",
+            "   ",
+            "a\nb",
+            "a\0b",
+            "a\u{202e}b",
+            "a\u{2028}b",
+            "\u{200b}\u{feff}",
+            &long,
+        ] {
             assert!(display_name(bad).is_err(), "{bad:?}");
         }
     }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use marquee_common::{auth::revoked_key, contract::SessionId, redis::RedisClient};
-use redis::{AsyncCommands, RedisError};
+use redis::RedisError;
+
+/// Sessions announced by one round trip.
+const BATCH: usize = 1_000;
 
 /// Announces ended sessions. Cheap to clone.
 #[derive(Clone)]
@@ -22,16 +25,22 @@ impl Revocations {
         }
     }
 
-    /// Has the session's access tokens refused everywhere. While Redis is away they stay good until
-    /// they expire: the session cannot be refreshed, but a sign-out must not fail for that.
-    pub async fn announce(&self, session: SessionId) {
-        let set: Result<(), RedisError> = self
-            .redis
-            .clone()
-            .set_ex(revoked_key(session), 1, self.access_token_ttl.as_secs())
-            .await;
-        if let Err(error) = set {
-            tracing::warn!(%session, %error, "an ended session could not be announced");
+    /// Has the sessions' access tokens refused everywhere, by one round trip for many. While Redis is
+    /// away they stay good until they expire: the sessions cannot be refreshed, but a sign-out must
+    /// not fail for that.
+    pub async fn announce(&self, sessions: &[SessionId]) {
+        for some in sessions.chunks(BATCH) {
+            let mut pipe = redis::pipe();
+            for session in some {
+                let seconds = self.access_token_ttl.as_secs();
+                pipe.set_ex(revoked_key(*session), 1, seconds).ignore();
+            }
+            let set: Result<(), RedisError> = pipe.query_async(&mut self.redis.clone()).await;
+            if let Err(error) = set {
+                let sessions = sessions.len();
+                tracing::warn!(sessions, %error, "ended sessions could not be announced");
+                return;
+            }
         }
     }
 }

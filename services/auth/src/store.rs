@@ -1,11 +1,17 @@
 //! Every query of the service, by what it is about.
 
+mod account_changes;
+mod account_list;
 mod accounts;
+mod events;
+mod failed_sign_ins;
 mod sessions;
 mod subscriptions;
 
 use sqlx::PgPool;
 
+pub use account_changes::{AccountChange, Changed};
+pub use account_list::AccountQuery;
 pub use accounts::{InsertAccountError, NewAccount, ProfileChange};
 pub use sessions::{NewSession, Rotation};
 

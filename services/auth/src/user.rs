@@ -35,6 +35,18 @@ pub struct Account {
     pub disabled: bool,
 }
 
+/// An account as admins see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ManagedUser {
+    /// The account.
+    #[serde(flatten)]
+    pub user: User,
+    /// Whether it is closed.
+    pub disabled: bool,
+    /// What it has paid for.
+    pub subscription: Subscription,
+}
+
 /// Whether a user has paid, and for what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Subscription {

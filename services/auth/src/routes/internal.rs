@@ -1,23 +1,20 @@
 //! What other services ask; never reachable through the gateway.
 
 use axum::extract::State;
-use marquee_common::{
-    auth::Internal,
-    contract::{Problem, UserId},
-    extract::Path,
-};
+use marquee_common::{auth::Internal, contract::UserId, extract::Path};
 use serde::Serialize;
 
+use super::problems::{NotFound, NotInternal, Unavailable};
 use crate::{app::AppState, error::AuthError, user::Subscription};
 
 /// A user's subscription.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct UserSubscription {
     /// Whose it is.
-    user_id: UserId,
+    pub user_id: UserId,
     /// The subscription.
     #[serde(flatten)]
-    subscription: Subscription,
+    pub subscription: Subscription,
 }
 
 /// Has this user paid?
@@ -29,9 +26,9 @@ pub struct UserSubscription {
     params(("id" = UserId, Path, description = "The user")),
     responses(
         (status = 200, description = "The subscription; inactive and without a plan if there never was one", body = UserSubscription),
-        (status = 401, description = "No or wrong `X-Internal-API-Key`", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such user", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+        NotInternal,
+        NotFound,
+        Unavailable,
     ),
 )]
 pub async fn subscription(

@@ -1,17 +1,30 @@
 //! The signed-in user's own account.
 
-use axum::extract::State;
-use marquee_common::{auth, contract::Problem, extract::Json};
+pub mod password;
+pub mod sessions;
+
+use axum::{extract::State, response::Response};
+use marquee_common::{
+    auth,
+    contract::AccessClaims,
+    extract::{Json, OptionalJson},
+};
 use serde::{Deserialize, Deserializer};
 
-use super::registration::note;
+use super::{
+    client::Client,
+    problems::{BadBody, MayNotWrite, MayNotWriteWithPassword, NotSignedIn, Unavailable},
+    proof::prove,
+    registration::note,
+    sessions::signed_out,
+};
 use crate::{
     app::AppState,
     credentials::Complaint,
     error::AuthError,
     profile::{self, Edit},
     store::ProfileChange,
-    user::{Subscription, User},
+    user::{Account, Subscription, User},
 };
 
 /// The signed-in user.
@@ -22,23 +35,28 @@ use crate::{
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "The account", body = User),
-        (status = 401, description = "Not signed in", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+        NotSignedIn,
+        Unavailable,
     ),
 )]
 pub async fn show(
     State(state): State<AppState>,
     auth::User(claims): auth::User,
 ) -> Result<axum::Json<User>, AuthError> {
+    let account = own_account(&state, &claims).await?;
+    Ok(axum::Json(account.user))
+}
+
+/// The account of an access token.
+async fn own_account(state: &AppState, claims: &AccessClaims) -> Result<Account, AuthError> {
     let account = state.store.find_account(claims.sub).await?;
-    match account {
-        Some(account) if !account.disabled => Ok(axum::Json(account.user)),
-        _ => Err(AuthError::AccountGone),
-    }
+    account
+        .filter(|account| !account.disabled)
+        .ok_or(AuthError::AccountGone)
 }
 
 /// What to change; a field left out stays, `null` empties it.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Default, Deserialize, utoipa::ToSchema)]
 pub struct ProfileUpdate {
     /// 1 to 64 characters in one line.
     #[serde(default, deserialize_with = "edit")]
@@ -83,26 +101,75 @@ impl ProfileUpdate {
     path = "/api/auth/me",
     tag = "auth",
     security(("bearer" = []), ("cookie" = [])),
-    request_body = ProfileUpdate,
+    request_body(content = Option<ProfileUpdate>),
     responses(
         (status = 200, description = "The account as it is now", body = User),
-        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "Not signed in", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "`csrf_failed`: by cookie, and from a page that is not listed", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are at fault", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+        BadBody,
+        MayNotWrite,
+        Unavailable,
     ),
 )]
 pub async fn update(
     State(state): State<AppState>,
     auth::User(claims): auth::User,
-    Json(update): Json<ProfileUpdate>,
+    OptionalJson(update): OptionalJson<ProfileUpdate>,
 ) -> Result<axum::Json<User>, AuthError> {
     let change = update.check()?;
     let user = state.store.update_profile(claims.sub, change).await?;
     user.map(axum::Json).ok_or(AuthError::AccountGone)
+}
+
+/// What proves that it is the user who asks.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct Deletion {
+    /// The account's password.
+    #[schema(format = Password)]
+    password: String,
+}
+
+/// Delete the account for good: streams, recordings and videos go too.
+#[utoipa::path(
+    delete,
+    path = "/api/auth/me",
+    tag = "auth",
+    security(("bearer" = []), ("cookie" = [])),
+    request_body = Deletion,
+    responses(
+        (status = 204, description = "Gone; all sessions are over, both cookies are cleared"),
+        BadBody,
+        MayNotWriteWithPassword,
+        Unavailable,
+    ),
+)]
+pub async fn remove(
+    State(state): State<AppState>,
+    auth::User(claims): auth::User,
+    client: Client,
+    Json(deletion): Json<Deletion>,
+) -> Result<Response, AuthError> {
+    let account = own_account(&state, &claims).await?;
+    prove_own(&state, &account, deletion.password, &client).await?;
+    let hash = Some(account.password_hash.as_str());
+    let ended = state.store.delete_account(claims.sub, hash).await?;
+    let ended = ended.ok_or(AuthError::WrongPassword)?;
+    state.revocations.announce(&ended).await;
+    tracing::info!(user_id = %claims.sub, "an account was deleted by its user");
+    Ok(signed_out(&state))
+}
+
+/// Has a signed-in user prove to know the password, as whoever has found their browser may not.
+async fn prove_own(
+    state: &AppState,
+    account: &Account,
+    password: String,
+    client: &Client,
+) -> Result<(), AuthError> {
+    let login = &account.user.username;
+    if prove(state, login, Some(account), password, client.address).await? {
+        Ok(())
+    } else {
+        Err(AuthError::WrongPassword)
+    }
 }
 
 /// The signed-in user's subscription.
@@ -113,8 +180,8 @@ pub async fn update(
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "The subscription; inactive and without a plan if there never was one", body = Subscription),
-        (status = 401, description = "Not signed in", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+        NotSignedIn,
+        Unavailable,
     ),
 )]
 pub async fn subscription(

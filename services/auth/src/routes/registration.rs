@@ -1,14 +1,18 @@
 //! Making an account.
 
 use axum::{extract::State, response::Response};
-use http::{HeaderMap, StatusCode, header::USER_AGENT};
+use http::StatusCode;
 use marquee_common::{
     contract::{FieldError, Problem, Role},
     extract::Json,
 };
 use serde::Deserialize;
 
-use super::signed_in::{self, SignedIn};
+use super::{
+    client::Client,
+    problems::{BadBody, Unavailable},
+    signed_in::{self, SignedIn},
+};
 use crate::{
     app::AppState,
     credentials::{Complaint, Email, Password, Username},
@@ -81,17 +85,14 @@ pub(super) fn note<T>(
     request_body = Registration,
     responses(
         (status = 201, description = "The account, signed in; both cookies are set", body = SignedIn),
-        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "`username_taken` or `email_taken`", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are at fault", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+        BadBody,
+        Unavailable,
     ),
 )]
 pub async fn register(
     State(state): State<AppState>,
-    headers: HeaderMap,
+    client: Client,
     Json(registration): Json<Registration>,
 ) -> Result<Response, AuthError> {
     let registration = registration.check()?;
@@ -105,10 +106,5 @@ pub async fn register(
             role: Role::User,
         })
         .await?;
-    let agent = user_agent(&headers);
-    signed_in::open_session(&state, StatusCode::CREATED, user, &password_hash, agent).await
-}
-
-pub(super) fn user_agent(headers: &HeaderMap) -> Option<&str> {
-    headers.get(USER_AGENT)?.to_str().ok()
+    signed_in::open_session(&state, StatusCode::CREATED, user, &password_hash, client).await
 }

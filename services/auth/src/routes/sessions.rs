@@ -15,12 +15,13 @@ use serde::Deserialize;
 
 use super::{
     browser,
-    registration::user_agent,
+    client::Client,
+    problems::{BadBody, MayNotWrite, Unavailable},
+    proof::prove,
     signed_in::{self, SignedIn},
 };
 use crate::{
-    app::AppState, cookies, credentials::Password, error::AuthError, refresh_token::RefreshToken,
-    store::Rotation,
+    app::AppState, cookies, error::AuthError, refresh_token::RefreshToken, store::Rotation,
 };
 
 /// Who wants to sign in.
@@ -35,6 +36,9 @@ pub struct Credentials {
 }
 
 /// Sign in.
+///
+/// Unknown users and wrong passwords get the same answer after the same time. After a few wrong
+/// passwords one has to wait before the next, for longer each time.
 #[utoipa::path(
     post,
     path = "/api/auth/login",
@@ -42,33 +46,26 @@ pub struct Credentials {
     request_body = Credentials,
     responses(
         (status = 200, description = "Signed in; both cookies are set", body = SignedIn),
-        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`invalid_credentials`", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are missing", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`locked`: the password was wrong too often; `Retry-After` tells when to try again", body = Problem, content_type = "application/problem+json"),
+        BadBody,
+        Unavailable,
     ),
 )]
 pub async fn login(
     State(state): State<AppState>,
-    headers: HeaderMap,
+    client: Client,
     Json(credentials): Json<Credentials>,
 ) -> Result<Response, AuthError> {
     // Postgres has no NUL in text, and nobody has one in a name.
     let login = credentials.login.trim().replace('\0', "\u{fffd}");
-    let password = Password::parse_attempt(credentials.password);
     let account = state.store.find_account_by_login(&login).await?;
-    let password = password.ok_or(AuthError::InvalidCredentials)?;
-    let hash = account
-        .as_ref()
-        .map(|account| account.password_hash.clone());
-    let matches = state.passwords.matches(password, hash).await?;
+    let password = credentials.password;
+    let proved = prove(&state, &login, account.as_ref(), password, client.address).await?;
     match account {
-        Some(account) if matches && !account.disabled => {
-            let agent = user_agent(&headers);
+        Some(account) if proved => {
             let (user, hash) = (account.user, account.password_hash);
-            signed_in::open_session(&state, StatusCode::OK, user, &hash, agent).await
+            signed_in::open_session(&state, StatusCode::OK, user, &hash, client).await
         }
         _ => Err(AuthError::InvalidCredentials),
     }
@@ -92,13 +89,10 @@ pub struct RefreshRequest {
     request_body(content = Option<RefreshRequest>),
     responses(
         (status = 200, description = "A new pair; both cookies are set", body = SignedIn),
-        (status = 400, description = "Not JSON", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`refresh_token_invalid` or `refresh_token_reused`", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "`csrf_failed`: by cookie, and from a page that is not listed", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "The body is too large", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared as JSON", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`refresh_token` is not a string", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+        BadBody,
+        Unavailable,
     ),
 )]
 pub async fn refresh(
@@ -150,7 +144,7 @@ async fn exchange(state: &AppState, token: String) -> Result<Response, AuthError
         }
         Rotation::Reused { session_id } => {
             tracing::warn!(%session_id, "a refresh token was reused; its session is revoked");
-            state.revocations.announce(session_id).await;
+            state.revocations.announce(&[session_id]).await;
             Err(AuthError::RefreshTokenReused)
         }
         Rotation::Invalid => Err(AuthError::RefreshTokenInvalid),
@@ -170,9 +164,8 @@ fn sign_browser_out(state: &AppState, error: ApiError) -> ApiError {
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 204, description = "Signed out; both cookies are cleared"),
-        (status = 401, description = "Not signed in", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "`csrf_failed`: by cookie, and from a page that is not listed", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The service cannot answer now", body = Problem, content_type = "application/problem+json"),
+        MayNotWrite,
+        Unavailable,
     ),
 )]
 pub async fn logout(
@@ -180,7 +173,12 @@ pub async fn logout(
     User(claims): User,
 ) -> Result<Response, AuthError> {
     state.store.mark_session_revoked(claims.sid).await?;
-    state.revocations.announce(claims.sid).await;
+    state.revocations.announce(&[claims.sid]).await;
+    Ok(signed_out(&state))
+}
+
+/// 204 to a client whose session is over.
+pub(super) fn signed_out(state: &AppState) -> Response {
     let cookies = state.cookies.sign_out().map(|cookie| (SET_COOKIE, cookie));
-    Ok((StatusCode::NO_CONTENT, AppendHeaders(cookies)).into_response())
+    (StatusCode::NO_CONTENT, AppendHeaders(cookies)).into_response()
 }

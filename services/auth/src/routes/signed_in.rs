@@ -13,12 +13,10 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::client::Client;
 use crate::{
     app::AppState, error::AuthError, refresh_token::RefreshToken, store::NewSession, user::User,
 };
-
-/// Longest part of a `User-Agent` that is kept, in characters.
-const USER_AGENT_MAX: usize = 255;
 
 /// A user with a fresh pair of tokens.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -41,19 +39,18 @@ pub async fn open_session(
     status: StatusCode,
     user: User,
     password_hash: &str,
-    user_agent: Option<&str>,
+    client: Client,
 ) -> Result<Response, AuthError> {
     let session_id = SessionId::new();
     let refresh_token = RefreshToken::generate()?;
-    let user_agent: Option<String> =
-        user_agent.map(|name| name.chars().take(USER_AGENT_MAX).collect());
     let opened = state
         .store
         .insert_session(NewSession {
             id: session_id,
             user_id: user.id,
             password_hash,
-            user_agent: user_agent.as_deref(),
+            user_agent: client.user_agent.as_deref(),
+            address: client.address,
             token: &refresh_token.hash(),
             token_ttl: state.sign_in.refresh_token_ttl(),
         })

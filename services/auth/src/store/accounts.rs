@@ -49,7 +49,7 @@ pub struct ProfileChange {
 }
 
 #[derive(FromRow)]
-struct AccountRow {
+pub(super) struct AccountRow {
     id: Uuid,
     username: String,
     email: String,
@@ -82,10 +82,11 @@ impl From<AccountRow> for Account {
 /// The columns of an [`AccountRow`], as a literal that `concat!` takes.
 macro_rules! account_columns {
     () => {
-        "id, username, email, password_hash, display_name, bio, role, \
+        "users.id, username, email, password_hash, display_name, bio, role, \
          disabled_at IS NOT NULL AS disabled, created_at"
     };
 }
+pub(super) use account_columns;
 
 // The column's CHECK admits no third value; were there one, it must not make an admin.
 fn role_from_column(role: &str) -> Role {
@@ -95,7 +96,7 @@ fn role_from_column(role: &str) -> Role {
     }
 }
 
-fn role_to_column(role: Role) -> &'static str {
+pub(super) fn role_to_column(role: Role) -> &'static str {
     match role {
         Role::User => "user",
         Role::Admin => "admin",
@@ -175,40 +176,6 @@ impl Store {
         .fetch_optional(&self.pool)
         .await?;
         Ok(row.map(|row| Account::from(row).user))
-    }
-
-    /// Gives a role; false if there is no such account.
-    pub async fn update_role(&self, id: UserId, role: Role) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query("UPDATE users SET role = $2 WHERE id = $1")
-            .bind(Uuid::from(id))
-            .bind(role_to_column(role))
-            .execute(&self.pool)
-            .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// Sets a password and ends every session of the account, which are then returned; one
-    /// transaction, so that nobody who knew the old password stays signed in.
-    pub async fn update_password(
-        &self,
-        id: UserId,
-        password_hash: &str,
-    ) -> Result<Vec<Uuid>, sqlx::Error> {
-        let mut tx = self.pool.begin().await?;
-        sqlx::query("UPDATE users SET password_hash = $2 WHERE id = $1")
-            .bind(Uuid::from(id))
-            .bind(password_hash)
-            .execute(&mut *tx)
-            .await?;
-        let ended = sqlx::query_scalar(
-            "UPDATE sessions SET revoked_at = now() \
-             WHERE user_id = $1 AND revoked_at IS NULL RETURNING id",
-        )
-        .bind(Uuid::from(id))
-        .fetch_all(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(ended)
     }
 }
 

@@ -1,12 +1,17 @@
 //! Queries about sessions and their refresh tokens.
 
+use std::net::IpAddr;
+
 use marquee_common::contract::{SessionId, UserId};
 use sqlx::FromRow;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::Store;
-use crate::refresh_token::{Presented, TokenHash, Verdict};
+use crate::{
+    refresh_token::{Presented, TokenHash, Verdict},
+    session::Session,
+};
 
 /// A sign-in to record.
 #[derive(Debug)]
@@ -19,6 +24,8 @@ pub struct NewSession<'a> {
     pub password_hash: &'a str,
     /// What the client called itself.
     pub user_agent: Option<&'a str>,
+    /// Where the client sat.
+    pub address: IpAddr,
     /// Its first refresh token.
     pub token: &'a TokenHash,
     /// How long a refresh token lives.
@@ -45,6 +52,29 @@ pub enum Rotation {
 }
 
 #[derive(FromRow)]
+struct SessionRow {
+    id: Uuid,
+    user_agent: Option<String>,
+    address: Option<String>,
+    created_at: OffsetDateTime,
+    last_used_at: OffsetDateTime,
+    expires_at: OffsetDateTime,
+}
+
+impl From<SessionRow> for Session {
+    fn from(row: SessionRow) -> Self {
+        Self {
+            id: row.id.into(),
+            user_agent: row.user_agent,
+            address: row.address,
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+            expires_at: row.expires_at,
+        }
+    }
+}
+
+#[derive(FromRow)]
 struct PresentedRow {
     token_id: Uuid,
     user_id: Uuid,
@@ -66,8 +96,8 @@ impl Store {
                SELECT id FROM users \
                WHERE id = $2 AND password_hash = $7 AND disabled_at IS NULL FOR SHARE \
              ), session AS ( \
-               INSERT INTO sessions (id, user_id, user_agent, expires_at) \
-               SELECT $1, id, $3, now() + make_interval(secs => $6) FROM owner \
+               INSERT INTO sessions (id, user_id, user_agent, address, expires_at) \
+               SELECT $1, id, $3, $8::inet, now() + make_interval(secs => $6) FROM owner \
                RETURNING id, expires_at \
              ) \
              INSERT INTO refresh_tokens (id, session_id, token_hash, expires_at) \
@@ -80,6 +110,7 @@ impl Store {
         .bind(new.token.as_slice())
         .bind(new.token_ttl.as_seconds_f64())
         .bind(new.password_hash)
+        .bind(new.address.to_string())
         .execute(&self.pool)
         .await?;
         Ok(done.rows_affected() == 1)
@@ -178,6 +209,46 @@ impl Store {
             .execute(&self.pool)
             .await
             .map(drop)
+    }
+
+    /// Ends a session of a user; false if they have no such one, or it is over.
+    pub async fn mark_own_session_revoked(
+        &self,
+        user_id: UserId,
+        id: SessionId,
+    ) -> Result<bool, sqlx::Error> {
+        let done = sqlx::query(
+            "UPDATE sessions SET revoked_at = now() \
+             WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now()",
+        )
+        .bind(Uuid::from(id))
+        .bind(Uuid::from(user_id))
+        .execute(&self.pool)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// A user's sessions that are not over, newest first: those begun before `before`, at most
+    /// `limit`.
+    pub async fn list_sessions(
+        &self,
+        user_id: UserId,
+        before: Option<SessionId>,
+        limit: u32,
+    ) -> Result<Vec<Session>, sqlx::Error> {
+        let rows: Vec<SessionRow> = sqlx::query_as(
+            "SELECT id, user_agent, host(address) AS address, created_at, last_used_at, expires_at \
+             FROM sessions \
+             WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now() \
+               AND ($2::uuid IS NULL OR id < $2) \
+             ORDER BY id DESC LIMIT $3",
+        )
+        .bind(Uuid::from(user_id))
+        .bind(before.map(Uuid::from))
+        .bind(i64::from(limit))
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(Session::from).collect())
     }
 
     /// Deletes what can no longer be told from never having been: expired sessions with their

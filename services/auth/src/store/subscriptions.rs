@@ -4,7 +4,7 @@ use marquee_common::contract::UserId;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Store;
+use super::{Store, events};
 use crate::user::Subscription;
 
 impl Store {
@@ -26,23 +26,49 @@ impl Store {
         }))
     }
 
-    /// Grants a subscription, in place of the one the user may have.
+    /// Grants a subscription, in place of the one the user may have; `None` if there is no such
+    /// user.
     pub async fn upsert_subscription(
         &self,
         user_id: UserId,
         plan: &str,
         expires_at: Option<OffsetDateTime>,
-    ) -> Result<(), sqlx::Error> {
-        sqlx::query(
-            "INSERT INTO subscriptions (user_id, plan, expires_at) VALUES ($1, $2, $3) \
+    ) -> Result<Option<Subscription>, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        let row: Option<(OffsetDateTime, String, Option<OffsetDateTime>)> = sqlx::query_as(
+            "WITH holder AS (SELECT id FROM users WHERE id = $1 FOR KEY SHARE) \
+             INSERT INTO subscriptions (user_id, plan, expires_at) \
+             SELECT id, $2, $3 FROM holder \
              ON CONFLICT (user_id) DO UPDATE \
-             SET plan = EXCLUDED.plan, expires_at = EXCLUDED.expires_at, started_at = now()",
+             SET plan = EXCLUDED.plan, expires_at = EXCLUDED.expires_at, started_at = now() \
+             RETURNING now(), plan, expires_at",
         )
         .bind(Uuid::from(user_id))
         .bind(plan)
         .bind(expires_at)
-        .execute(&self.pool)
-        .await
-        .map(drop)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some((now, plan, expires_at)) = row else {
+            return Ok(None);
+        };
+        let subscription = Subscription::at(now, plan, expires_at);
+        events::subscription_changed(&mut tx, user_id, &subscription).await?;
+        tx.commit().await?;
+        Ok(Some(subscription))
+    }
+
+    /// Revokes the user's subscription; false if there was none.
+    pub async fn delete_subscription(&self, user_id: UserId) -> Result<bool, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
+        let done = sqlx::query("DELETE FROM subscriptions WHERE user_id = $1")
+            .bind(Uuid::from(user_id))
+            .execute(&mut *tx)
+            .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        events::subscription_changed(&mut tx, user_id, &Subscription::NONE).await?;
+        tx.commit().await?;
+        Ok(true)
     }
 }

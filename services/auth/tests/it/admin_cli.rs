@@ -188,3 +188,56 @@ async fn an_operator_grants_subscriptions_and_roles() {
     let nobody = ["promote", "--username", "nobody"];
     assert!(!admin(&auth, &nobody, None, "").await.ok);
 }
+
+#[tokio::test]
+async fn an_operator_closes_opens_and_deletes_accounts_and_revokes_subscriptions() {
+    let auth = Auth::start().await;
+    let ann = auth.register("ann").await;
+    let run = async |command: &'static str| {
+        let done = admin(&auth, &[command, "--username", "ann"], None, "").await;
+        assert!(done.ok, "{command}: {}", done.stderr);
+        done.stdout
+    };
+    assert_eq!(run("disable").await, "ann: disabled\n");
+    auth.get_as("/api/auth/me/subscription", &ann.access_token)
+        .await
+        .is_problem(401, "unauthenticated");
+    assert_eq!(run("enable").await, "ann: enabled\n");
+    let subscribe = ["subscribe", "--username", "ann", "--plan", "monthly"];
+    assert!(admin(&auth, &subscribe, None, "").await.ok);
+
+    auth.register("bob").await;
+    let list = admin(&auth, &["list", "--search", "ANN"], None, "").await;
+    let line = format!("{}\tann\tann@example.org\tuser\tenabled\tmonthly\n", ann.id);
+    assert_eq!(list.stdout, line);
+
+    assert_eq!(run("unsubscribe").await, "ann: no subscription\n");
+    assert_eq!(run("delete").await, "ann: deleted\n");
+    auth.login("ann", PASSWORD)
+        .await
+        .is_problem(401, "invalid_credentials");
+    let told: Vec<String> = sqlx::query_scalar("SELECT topic FROM outbox ORDER BY id")
+        .fetch_all(&auth.pool().await)
+        .await
+        .unwrap();
+    let expected = [
+        "user.disabled",
+        "subscription.changed",
+        "subscription.changed",
+        "user.deleted",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
+async fn an_operator_ends_a_lock_out() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    for _ in 0..5 {
+        auth.login("ann", "wrong password").await;
+    }
+    auth.login("ann", PASSWORD).await.is_problem(429, "locked");
+    let done = admin(&auth, &["unlock", "--username", "ann"], None, "").await;
+    assert!(done.ok, "{}", done.stderr);
+    assert_eq!(auth.login("ann", PASSWORD).await.status, StatusCode::OK);
+}

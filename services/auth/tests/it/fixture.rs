@@ -24,12 +24,15 @@ pub struct Auth {
     pub url: String,
     pub database: TestDatabase,
     pub client: reqwest::Client,
-    lifecycle: Lifecycle,
+    lifecycle: Ends,
 }
 
-impl Drop for Auth {
+/// Ends the service with its owner.
+struct Ends(Lifecycle);
+
+impl Drop for Ends {
     fn drop(&mut self) {
-        self.lifecycle.shutdown();
+        self.0.shutdown();
     }
 }
 
@@ -60,6 +63,8 @@ impl Auth {
             format!("--db-url={db_url}"),
             format!("--redis-host={redis_host}"),
             format!("--redis-port={redis_port}"),
+            format!("--kafka-bootstrap-servers={}", infra().kafka),
+            "--trusted-proxies=127.0.0.0/8".to_owned(),
             format!("--jwt-secret-key={JWT_SECRET_KEY}"),
             format!("--internal-api-key={INTERNAL_API_KEY}"),
             format!("--cors-allowed-origins={ORIGIN}"),
@@ -74,7 +79,7 @@ impl Auth {
         all.extend(args);
         let app = App::build(Config::parse_from(all)).await.unwrap();
         let service = app.into_service();
-        let lifecycle = service.lifecycle();
+        let lifecycle = Ends(service.lifecycle());
         let bound = service.bind().await.unwrap();
         let url = format!("http://{}", bound.local_addr());
         tokio::spawn(bound.run());
@@ -84,6 +89,12 @@ impl Auth {
             client: client(),
             lifecycle,
         }
+    }
+
+    /// Ends the service and leaves its database.
+    pub fn end(self) -> TestDatabase {
+        drop(self.lifecycle);
+        self.database
     }
 
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -113,6 +124,32 @@ impl Auth {
             json!({"login": login, "password": password}),
         )
         .await
+    }
+
+    /// Signs in as if through the gateway from this address.
+    pub async fn login_from(&self, address: &str, login: &str, password: &str) -> Answer {
+        let request = self
+            .request(Method::POST, "/api/auth/login")
+            .header("x-forwarded-for", address)
+            .json(&json!({"login": login, "password": password}));
+        answer(request).await
+    }
+
+    /// A write by a signed-in user.
+    pub async fn write(&self, method: Method, path: &str, user: &SignedIn, body: Value) -> Answer {
+        let request = self
+            .request(method, path)
+            .bearer_auth(&user.access_token)
+            .json(&body);
+        answer(request).await
+    }
+
+    /// Registers an admin.
+    pub async fn admin(&self) -> SignedIn {
+        self.register("root").await;
+        self.sql("UPDATE users SET role = 'admin' WHERE username = 'root'")
+            .await;
+        self.login("root", PASSWORD).await.into()
     }
 
     pub async fn refresh(&self, token: &str) -> Answer {

@@ -19,7 +19,9 @@ async fn health_names_what_the_service_needs() {
         (health.body["status"] == "healthy").then_some(health.body)
     })
     .await;
-    let expected = json!({"status": "healthy", "database": "connected", "redis": "connected"});
+    let expected = json!({
+        "status": "healthy", "database": "connected", "redis": "connected", "kafka": "connected",
+    });
     assert_eq!(health, expected);
     assert_eq!(
         answer(auth.request(Method::GET, "/ready")).await.status,
@@ -72,6 +74,74 @@ async fn a_lost_database_is_a_503_and_its_return_needs_nobody() {
         (auth.login("ann", PASSWORD).await.status == StatusCode::OK).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_database_that_goes_under_load_hangs_no_request_and_recovers() {
+    let database = marquee_testkit::database("auth").await;
+    let relay = relay::Relay::start(&database.url).await;
+    let auth = Auth::start_on(database, &relay.url(), &[]).await;
+    let ann = auth.register("ann").await;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let load = async |worker: usize| {
+        let mut seen = std::collections::BTreeSet::new();
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            let sent = std::time::Instant::now();
+            let got = if worker.is_multiple_of(2) {
+                auth.login("ann", PASSWORD).await
+            } else {
+                auth.get_as("/api/auth/me", &ann.access_token).await
+            };
+            // A wait for a connection is 3 s; a sign-in may wait for several.
+            assert!(sent.elapsed() < SOON, "{:?}", sent.elapsed());
+            if got.status != StatusCode::OK {
+                got.is_problem(503, "unavailable");
+            }
+            seen.insert(got.status.as_u16());
+        }
+        seen
+    };
+    let outage = async {
+        relay.cut();
+        auth.get_as("/api/auth/me", &ann.access_token)
+            .await
+            .is_problem(503, "unavailable");
+        relay.mend();
+        for _ in 0..5 {
+            eventually("requests to work again", SOON, async || {
+                let me = auth.get_as("/api/auth/me", &ann.access_token).await;
+                (me.status == StatusCode::OK).then_some(())
+            })
+            .await;
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    let (seen, ()) = tokio::join!(futures::future::join_all((0..8).map(load)), outage);
+    let seen: std::collections::BTreeSet<u16> = seen.into_iter().flatten().collect();
+    assert!(seen.contains(&503), "the outage was felt: {seen:?}");
+}
+
+#[tokio::test]
+async fn when_too_many_passwords_wait_the_next_is_told_to_come_back() {
+    let auth = Auth::start_with(&[
+        "--bcrypt-cost=10",
+        "--bcrypt-parallelism=1",
+        "--bcrypt-queue=2",
+    ])
+    .await;
+    auth.register("ann").await;
+    let burst = (0..16).map(|_| auth.login("ann", PASSWORD));
+    let answers = futures::future::join_all(burst).await;
+    let (served, refused): (Vec<_>, Vec<_>) = answers
+        .iter()
+        .partition(|answer| answer.status == StatusCode::OK);
+    assert!(served.len() >= 3, "{} were served", served.len());
+    assert!(!refused.is_empty());
+    for answer in refused {
+        answer.is_problem(503, "unavailable");
+        assert!(answer.headers.contains_key("retry-after"));
+    }
+    assert_eq!(auth.login("ann", PASSWORD).await.status, StatusCode::OK);
 }
 
 mod relay {

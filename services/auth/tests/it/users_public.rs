@@ -33,6 +33,18 @@ async fn the_fdw_role_reads_names_and_nothing_else() {
         .await
         .unwrap();
     assert_eq!(rows, [(ann.id.parse().unwrap(), "ann".to_owned())]);
+    auth.write(
+        reqwest::Method::DELETE,
+        "/api/auth/me",
+        &ann,
+        serde_json::json!({"password": crate::fixture::PASSWORD}),
+    )
+    .await;
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM users_public")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(left, 0, "a deleted user is gone from it");
     for forbidden in [
         "SELECT email FROM users",
         "SELECT * FROM refresh_tokens",
