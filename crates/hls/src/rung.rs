@@ -23,6 +23,9 @@ pub enum Rung {
 pub struct UnknownRung;
 
 impl Rung {
+    /// All of them, highest first.
+    pub const ALL: [Self; 5] = [Self::P1080, Self::P720, Self::P480, Self::P360, Self::Audio];
+
     /// `1080p`, `720p`, `480p`, `360p` or `audio`.
     pub const fn name(self) -> &'static str {
         match self {

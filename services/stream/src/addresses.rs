@@ -30,6 +30,11 @@ impl Addresses {
         format!("{}/live-streams/{stream}/master.m3u8", self.base)
     }
 
+    /// A picture of what is on, renewed by its transcoder every 10 s.
+    pub fn thumbnail(&self, stream: StreamId) -> String {
+        format!("{}/live-streams/{stream}/thumbnail.jpg", self.base)
+    }
+
     /// Where its owner pushes by RTMP. Holds the key.
     pub fn rtmp(&self, key: &StreamKey) -> String {
         format!("{}/live/{}", self.rtmp, key.expose())
@@ -60,6 +65,10 @@ mod tests {
             assert_eq!(
                 addresses.hls(id),
                 format!("http://tv.example/live-streams/{id}/master.m3u8")
+            );
+            assert_eq!(
+                addresses.thumbnail(id),
+                format!("http://tv.example/live-streams/{id}/thumbnail.jpg")
             );
             assert_eq!(
                 addresses.rtmp(&key),

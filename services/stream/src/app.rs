@@ -7,6 +7,7 @@ use bytes::Bytes;
 use marquee_common::{
     BoxError,
     auth::AuthContext,
+    contract::StreamId,
     kafka::Producer,
     outbox, postgres,
     redis::RedisClient,
@@ -15,8 +16,10 @@ use marquee_common::{
 };
 
 use crate::{
+    accounts,
     addresses::Addresses,
     config::Config,
+    followers::Followers,
     public_list::RecentCopies,
     routes,
     store::{MIGRATIONS, PublicQuery, Store, Usernames},
@@ -41,6 +44,10 @@ pub struct AppState {
     pub viewer_sessions: ViewerSessions,
     /// Pages of the public list, as JSON.
     pub public_list: Arc<RecentCopies<PublicQuery, Bytes>>,
+    /// Which streams exist, for heartbeats.
+    pub existing: Arc<RecentCopies<StreamId, bool>>,
+    /// Who follows streams' events.
+    pub followers: Followers,
     /// Calls to transcoders.
     pub transcoders: Transcoders,
     /// For work that outlives its request.
@@ -85,12 +92,33 @@ impl App {
             viewers: Viewers::new(redis.clone()),
             viewer_sessions: ViewerSessions::new(config.auth.jwt_secret_key.expose()),
             public_list: Arc::default(),
+            existing: Arc::default(),
+            followers: Followers::new(config.rules.event_followers_max),
             transcoders: Transcoders::new(config.auth.internal_api_key.clone()),
             lifecycle: lifecycle.clone(),
         };
         let service = service
             .routes(routes::router(state.clone()))
             .readiness(checks(&state.store, &redis, &producer));
+        let followers = state.followers.clone();
+        lifecycle.spawn(
+            "followers",
+            followers.read(
+                state.store.clone(),
+                state.viewers.clone(),
+                lifecycle.token(),
+            ),
+        );
+        lifecycle.spawn(
+            "accounts",
+            accounts::follow(
+                config.kafka.clone(),
+                config.consumer_group,
+                state.store.clone(),
+                state.transcoders.clone(),
+                lifecycle.token(),
+            ),
+        );
         let sweeper = Sweeper::new(state.store.clone(), state.transcoders.clone());
         lifecycle.spawn("sweeper", sweeper.run(lifecycle.token()));
         lifecycle.spawn("outbox", outbox::relay(pool, producer, lifecycle.token()));

@@ -37,9 +37,12 @@ pub struct Config {
     /// Viewer counts and revoked sessions.
     #[command(flatten)]
     pub redis: RedisConfig,
-    /// Where `live.started` and `live.ended` go.
+    /// Where `live.started` and `live.ended` go, and `user.deleted` and `user.disabled` come from.
     #[command(flatten)]
     pub kafka: KafkaConfig,
+    /// Kafka consumer group that all instances share.
+    #[arg(long, env = "KAFKA_CONSUMER_GROUP", default_value = "stream")]
+    pub consumer_group: String,
     /// Where usernames come from.
     #[command(flatten)]
     pub auth_fdw: AuthFdwConfig,
@@ -118,6 +121,9 @@ pub struct RulesConfig {
     /// Seconds a publisher has to come back to its broadcast (the transcoders' variable too).
     #[arg(long, env = "RECONNECT_GRACE_S", default_value_t = 30)]
     pub reconnect_grace_s: u64,
+    /// Connections that may follow streams' events at this instance at a time.
+    #[arg(long, env = "EVENT_FOLLOWERS_MAX", default_value_t = 10_000)]
+    pub event_followers_max: u32,
     /// Seconds beyond the grace after which a broadcast of which nothing is heard is over.
     #[arg(long, env = "SILENCE_MARGIN_S", default_value_t = 15)]
     pub silence_margin_s: u64,

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use axum::http::{StatusCode, header};
 use marquee_common::{
-    contract::{FieldError, StreamId},
+    contract::{FieldError, StreamId, UserId},
     error::ApiError,
     postgres,
 };
 
 use crate::{admission::Refusal, cursor::BadCursor, ownership::Denied};
+
+/// When a place may be free again.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(10);
 
 /// An error of this service. Its `Display` is for the log; the client gets the problem.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +23,9 @@ pub enum Error {
     /// 403 `forbidden`: somebody else's stream.
     #[error("not the owner")]
     Forbidden,
+    /// 401 `unauthenticated`: the account was deleted or disabled after the token was issued.
+    #[error("the account of user {0} is closed")]
+    AccountClosed(UserId),
     /// 422 `validation_failed`.
     #[error("{} fields are not as they should be", .0.len())]
     Invalid(Vec<FieldError>),
@@ -59,15 +65,24 @@ pub enum Error {
     /// 500: Postgres refused a statement.
     #[error("the database refused a statement")]
     Database(#[source] sqlx::Error),
-    /// 503: Redis is away.
-    #[error("Redis cannot be reached")]
-    RedisAway(#[source] marquee_common::BoxError),
+    /// 429 `rate_limited`: a viewer's session beats faster than it may.
+    #[error("a session beats too fast")]
+    BeatsTooFast {
+        /// How long still.
+        retry_after: Duration,
+    },
     /// 500: the system has no random bytes.
     #[error("no random bytes")]
     Random(#[source] rand::rand_core::OsError),
     /// 500: a document of ours does not serialize.
     #[error("an answer does not serialize")]
     Serialize(#[source] serde_json::Error),
+    /// 503: as many as this instance takes follow streams' events.
+    #[error("no more followers are taken")]
+    TooManyFollowers,
+    /// 503: a followed stream could not be read in time; the cause was logged then.
+    #[error("the stream could not be read")]
+    UpdatesAway,
     /// The public list's copy could not be refreshed a moment ago; the cause was logged then.
     #[error("the public list could not be read")]
     ListAway,
@@ -122,6 +137,7 @@ impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         match error {
             Error::NotFound => Self::not_found(),
+            Error::AccountClosed(_) => Self::unauthenticated().with_source(error),
             Error::Forbidden => Self::forbidden("This stream belongs to somebody else."),
             Error::Invalid(fields) => Self::validation(fields),
             Error::ActiveStreamExists { stream_id } => Self::conflict(
@@ -155,13 +171,17 @@ impl From<Error> for ApiError {
                 "The key was rotated a moment ago: wait before you rotate it again.",
                 retry_after,
             ),
-            Error::DatabaseAway(_) | Error::ListAway => {
+            Error::DatabaseAway(_) | Error::ListAway | Error::UpdatesAway => {
                 Self::unavailable("The list of streams cannot be reached: try again in a moment.")
                     .with_source(error)
             }
-            Error::RedisAway(_) => {
-                Self::unavailable("Viewers cannot be counted right now: try again in a moment.")
+            Error::TooManyFollowers => {
+                Self::unavailable("Too many follow events here right now: ask again in a moment.")
+                    .retry_after(FOLLOW_AGAIN)
                     .with_source(error)
+            }
+            Error::BeatsTooFast { retry_after } => {
+                Self::rate_limited(retry_after, "Send a heartbeat every 10 s.")
             }
             Error::Database(_) | Error::Random(_) | Error::Serialize(_) => Self::internal(error),
         }

@@ -166,6 +166,17 @@ pub fn default_title(username: &str) -> String {
     format!("{name}'s stream")
 }
 
+/// Whether a character does not belong in a line of text: controls, line and paragraph separators,
+/// and what turns the direction of the text around it, by which a title could disguise its
+/// neighbours in a list.
+fn breaks_line(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
 /// The fields found at fault so far.
 #[derive(Default)]
 struct Faults(Vec<FieldError>);
@@ -190,7 +201,7 @@ impl Faults {
         let title = text.trim();
         if title.is_empty() || title.chars().count() > TITLE_MAX {
             self.add("title", format!("must have 1 to {TITLE_MAX} characters"));
-        } else if title.contains(char::is_control) {
+        } else if title.contains(breaks_line) {
             self.add("title", "must not have control characters".to_owned());
         }
         title.to_owned()
@@ -198,7 +209,7 @@ impl Faults {
 
     fn description(&mut self, text: &str) -> Option<String> {
         let text = text.trim();
-        let breaks_text = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
+        let breaks_text = |c: char| breaks_line(c) && !matches!(c, '\n' | '\r' | '\t');
         if text.chars().count() > DESCRIPTION_MAX {
             self.add(
                 "description",
@@ -240,7 +251,7 @@ impl Faults {
     fn label(&mut self, field: &str, label: &str) {
         if label.is_empty() || label.chars().count() > LABEL_MAX {
             self.add(field, format!("must have 1 to {LABEL_MAX} characters each"));
-        } else if label.contains(char::is_control) {
+        } else if label.contains(breaks_line) {
             self.add(field, "must not have control characters".to_owned());
         }
     }
@@ -311,6 +322,30 @@ mod tests {
             ..MetadataPatch::default()
         };
         assert_eq!(faulty_fields(nameless.check()), ["title"]);
+    }
+
+    #[test]
+    fn a_title_is_one_line_in_any_script_and_disguises_nothing() {
+        let title = |text: &str| {
+            MetadataPatch {
+                title: Some(text.to_owned()),
+                ..MetadataPatch::default()
+            }
+            .check()
+        };
+        for text in ["Шахи 👩‍💻", "שלום", "مرحبا", "日本語", "e\u{301}"] {
+            assert_eq!(title(text).unwrap().title.as_deref(), Some(text));
+        }
+        for text in [
+            "a\nb",
+            "a\0b",
+            "a\u{7f}b",
+            "a\u{202e}b",
+            "a\u{2028}b",
+            "a\u{2066}b",
+        ] {
+            assert_eq!(faulty_fields(title(text)), ["title"], "{text:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub struct Caller {
     pub user: UserId,
     /// Whether they run the platform.
     pub admin: bool,
+    /// When their token was issued, in Unix seconds: it holds no longer than their account.
+    pub token_issued_at: i64,
 }
 
 /// Why a change is refused.
@@ -50,11 +52,12 @@ mod tests {
         let stranger = Caller {
             user: UserId::new(),
             admin: false,
+            token_issued_at: 0,
         };
         for visibility in [Visibility::Public, Visibility::Unlisted] {
             let own = Caller {
                 user: owner,
-                admin: false,
+                ..stranger
             };
             assert_eq!(own.may_change(owner, visibility), Ok(()));
             let admin = Caller {

@@ -8,6 +8,7 @@ mod public;
 mod streams;
 mod view;
 mod viewers;
+mod webhook;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -25,9 +26,10 @@ pub fn router(state: AppState) -> OpenApiRouter<()> {
         .routes(routes!(broadcasts::list)) // GET /api/streams/{id}/broadcasts
         .routes(routes!(broadcasts::health)) // GET /api/streams/{id}/health
         .routes(routes!(viewers::beat)) // POST /api/streams/{id}/viewers
+        .routes(routes!(events::follow)) // GET /api/streams/{id}/events
         .routes(routes!(ingest::authorize)) // POST /internal/ingest/authorize
         .routes(routes!(ingest::renew)) // POST /internal/ingest/renew
-        .routes(routes!(events::receive)) // POST /internal/streams/{id}/events
+        .routes(routes!(webhook::receive)) // POST /internal/streams/{id}/events
         .routes(routes!(broadcasts::info)) // GET /internal/broadcasts/{id}
         .with_state(state)
 }

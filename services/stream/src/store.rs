@@ -4,9 +4,11 @@
 //! order everywhere: a user's advisory lock, then the stream's row, then its broadcast's; only
 //! renewals touch broadcasts without their stream.
 
+mod accounts;
 mod broadcasts;
 mod events;
 mod finalize;
+mod followed;
 mod ingest;
 mod listing;
 mod rows;
@@ -21,6 +23,7 @@ use sqlx::{PgPool, migrate::Migrator};
 pub use broadcasts::PastBroadcast;
 pub use events::HealthSample;
 pub use finalize::Unfinalized;
+pub use followed::FollowedRow;
 pub use ingest::{Admitted, Holder};
 pub use listing::{PublicQuery, public_position};
 pub use rows::StreamRow;

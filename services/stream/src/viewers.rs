@@ -2,12 +2,16 @@
 //!
 //! A stream's sessions are a sorted set by the time of their last heartbeat. Each question is one
 //! script on the server's clock: no two instances' clocks are compared, and a count never includes
-//! who left.
+//! who left. Redis away costs the counts, and nobody a second of waiting: after a failure it is left
+//! alone for a moment.
 
-use std::sync::LazyLock;
+use std::{
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 use marquee_common::{contract::StreamId, error_chain, redis::RedisClient};
-use redis::Script;
+use redis::{FromRedisValue, Script, ScriptInvocation};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -15,14 +19,24 @@ use crate::error::Error;
 /// A session that was not heard for this long has left.
 const EXPIRY_MS: u32 = 30_000;
 
+/// A session beats every 10 s. One that beats faster than this is told to wait.
+const LEAST_GAP_MS: u32 = 1_000;
+/// After a failure Redis is not asked for this long, so that not each request waits anew.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Answers with the count, and with the milliseconds to wait for a session that beats too fast.
 static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local now = redis.call('TIME')
          local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-         redis.call('ZADD', KEYS[1], ms, ARGV[1])
          redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms - ARGV[2])
+         local last = redis.call('ZSCORE', KEYS[1], ARGV[1])
+         if last and ms - last < tonumber(ARGV[3]) then
+             return {redis.call('ZCARD', KEYS[1]), ARGV[3] - (ms - last)}
+         end
+         redis.call('ZADD', KEYS[1], ms, ARGV[1])
          redis.call('PEXPIRE', KEYS[1], ARGV[2])
-         return redis.call('ZCARD', KEYS[1])",
+         return {redis.call('ZCARD', KEYS[1]), 0}",
     )
 });
 
@@ -42,23 +56,43 @@ static COUNTS: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Clone)]
 pub struct Viewers {
     redis: RedisClient,
+    away: Arc<Mutex<Away>>,
+}
+
+/// Redis' absence.
+#[derive(Debug, Default)]
+struct Away {
+    /// When it may be asked again.
+    until: Option<Instant>,
 }
 
 impl Viewers {
     /// Counts in `redis`.
-    pub const fn new(redis: RedisClient) -> Self {
-        Self { redis }
+    pub fn new(redis: RedisClient) -> Self {
+        Self {
+            redis,
+            away: Arc::default(),
+        }
     }
 
-    /// A session is watching; answers with how many are.
-    pub async fn beat(&self, stream: StreamId, session: Uuid) -> Result<u64, Error> {
-        HEARTBEAT
-            .key(key(stream))
-            .arg(session.to_string())
+    /// A session is watching; answers with how many are, `None` while Redis is away.
+    pub async fn beat(&self, stream: StreamId, session: Uuid) -> Result<Option<u64>, Error> {
+        let mut call = HEARTBEAT.key(key(stream));
+        call.arg(session.to_string())
             .arg(EXPIRY_MS)
-            .invoke_async(&mut self.redis.clone())
-            .await
-            .map_err(|error| Error::RedisAway(error.into()))
+            .arg(LEAST_GAP_MS);
+        match self.ask::<(u64, u64)>(&call).await {
+            Some((count, 0)) => Ok(Some(count)),
+            Some((_, wait_ms)) => Err(Error::BeatsTooFast {
+                retry_after: Duration::from_millis(wait_ms),
+            }),
+            None => Ok(None),
+        }
+    }
+
+    /// How many watch a stream; `None` while Redis is away.
+    pub async fn count(&self, stream: StreamId) -> Option<u64> {
+        self.counts(&[stream]).await.into_iter().next().flatten()
     }
 
     /// How many watch each of `streams`, in their order; `None` for all while Redis is away.
@@ -70,14 +104,41 @@ impl Viewers {
         for stream in streams {
             call.key(key(*stream));
         }
-        let counts: Result<Vec<u64>, _> = call.invoke_async(&mut self.redis.clone()).await;
-        match counts {
-            Ok(counts) => counts.into_iter().map(Some).collect(),
+        match self.ask::<Vec<u64>>(&call).await {
+            Some(counts) => counts.into_iter().map(Some).collect(),
+            None => vec![None; streams.len()],
+        }
+    }
+
+    async fn ask<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Option<T> {
+        if self
+            .away()
+            .until
+            .is_some_and(|until| Instant::now() < until)
+        {
+            return None;
+        }
+        let answer = call.invoke_async(&mut self.redis.clone()).await;
+        let mut away = self.away();
+        match answer {
+            Ok(answer) => {
+                if away.until.take().is_some() {
+                    tracing::info!("viewers are counted again");
+                }
+                Some(answer)
+            }
             Err(error) => {
-                tracing::debug!(error = error_chain(&error), "viewers are not counted");
-                vec![None; streams.len()]
+                if away.until.replace(Instant::now() + PAUSE).is_none() {
+                    let error = error_chain(&error);
+                    tracing::warn!(error, "viewers cannot be counted");
+                }
+                None
             }
         }
+    }
+
+    fn away(&self) -> MutexGuard<'_, Away> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

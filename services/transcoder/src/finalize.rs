@@ -7,7 +7,7 @@ use marquee_common::{
     contract::{StreamId, ingest::FinalizeRequest},
     retry::Backoff,
 };
-use marquee_hls::{Rung, UnknownRung};
+use marquee_hls::{MediaPlaylist, Rung, UnknownRung};
 use tokio::time::Instant;
 
 use crate::output::{
@@ -46,14 +46,24 @@ pub async fn finalize(
         discontinuity_seq_first: request.discontinuity_seq_first,
         resumed: true,
     };
-    let mut rungs = Vec::with_capacity(request.ladder.rungs.len());
-    for name in &request.ladder.rungs {
-        rungs.push(name.parse()?);
-    }
+    let rungs = match &request.ladder {
+        Some(ladder) => Some(
+            ladder
+                .rungs
+                .iter()
+                .map(|name| name.parse())
+                .collect::<Result<Vec<Rung>, _>>()?,
+        ),
+        None => None,
+    };
     let deadline = Instant::now() + DEADLINE;
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
     loop {
-        let error = match try_end(context, numbers, &rungs).await {
+        let attempt = match &rungs {
+            Some(rungs) => try_end(context, numbers, rungs).await,
+            None => try_end_published(context, numbers).await,
+        };
+        let error = match attempt {
             Ok(true) => break,
             Ok(false) => None,
             Err(error) => Some(error),
@@ -85,6 +95,37 @@ async fn try_end(
         if playlist.entries.iter().all(|entry| entry.gap) {
             continue;
         }
+        let text = playlist.write();
+        objects.put_playlist(&key, text.clone()).await?;
+        if objects.get_playlist(&key).await? != Some(text) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The same for a broadcast that was never reported live, so that nobody knows its renditions:
+/// what is published is ended as it stands.
+async fn try_end_published(
+    context: &OutputContext,
+    numbers: BroadcastNumbers,
+) -> Result<bool, StorageError> {
+    let objects = &context.objects;
+    for rung in Rung::ALL {
+        let key = playlist_key(numbers.stream_id, rung);
+        let Some(text) = objects.get_playlist(&key).await? else {
+            continue;
+        };
+        if lists_a_later(&text, rung, numbers.broadcast) {
+            continue;
+        }
+        let Ok(mut playlist) = MediaPlaylist::parse(&text) else {
+            continue;
+        };
+        if playlist.ended {
+            continue;
+        }
+        playlist.ended = true;
         let text = playlist.write();
         objects.put_playlist(&key, text.clone()).await?;
         if objects.get_playlist(&key).await? != Some(text) {

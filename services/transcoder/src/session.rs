@@ -279,14 +279,14 @@ impl Session {
 
     /// Ends a broadcast of which this process wrote nothing: another one may have.
     async fn end_unopened(&mut self) {
-        let Some(ladder) = self.authorized.ladder.clone() else {
+        if !self.authorized.resumed {
             self.confirm_end("nothing_published").await;
             return;
-        };
+        }
         let request = FinalizeRequest {
             broadcast_id: self.authorized.broadcast_id,
             discontinuity_seq_first: self.authorized.discontinuity_seq_first,
-            ladder,
+            ladder: self.authorized.ladder.clone(),
         };
         let stream_id = self.authorized.stream_id;
         match finalize(&self.context.output, stream_id, &request).await {

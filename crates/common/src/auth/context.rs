@@ -126,6 +126,13 @@ impl AuthContext {
         Ok(claims)
     }
 
+    /// Whether claims that were verified when an answer began still hold: for answers that last
+    /// longer than a token does.
+    pub async fn still_holds(&self, claims: &AccessClaims) -> bool {
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        claims.exp >= now && !self.is_revoked(claims.sid).await
+    }
+
     async fn is_revoked(&self, session: SessionId) -> bool {
         let Some(redis) = &self.0.revoked else {
             return false;

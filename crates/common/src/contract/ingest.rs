@@ -261,6 +261,8 @@ pub struct FinalizeRequest {
     pub broadcast_id: BroadcastId,
     /// The discontinuity number of its first segment.
     pub discontinuity_seq_first: u64,
-    /// Its renditions.
-    pub ladder: BroadcastLadder,
+    /// Its renditions; `None` when its transcoder died before its first `live` event. Whatever it
+    /// has published by then is ended as it stands, and that may be nothing.
+    #[serde(default)]
+    pub ladder: Option<BroadcastLadder>,
 }

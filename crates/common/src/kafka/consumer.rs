@@ -73,7 +73,7 @@ impl Received {
 /// Waits for Kafka for as long as it takes; with `ENABLE_KAFKA=false` it only waits for `stop`.
 pub async fn consume<H, F, E>(
     config: KafkaConfig,
-    group: &'static str,
+    group: impl Into<String>,
     topics: &'static [&'static str],
     stop: CancellationToken,
     handler: H,
@@ -82,16 +82,17 @@ pub async fn consume<H, F, E>(
     F: Future<Output = Result<(), E>> + Send,
     E: Into<BoxError>,
 {
+    let group: String = group.into();
     if !config.enable_kafka {
         stop.cancelled().await;
         return;
     }
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     while !stop.is_cancelled() {
-        let ended = match join_group(&config, group, topics, &stop).await {
+        let ended = match join_group(&config, &group, topics, &stop).await {
             Ok(consumer) => {
                 backoff.reset();
-                let ended = Loop::new(&consumer, group, &handler).run(&stop).await;
+                let ended = Loop::new(&consumer, &group, &handler).run(&stop).await;
                 // Leaving the group talks to the broker and blocks.
                 let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
                 ended
@@ -180,7 +181,7 @@ struct Held {
 
 struct Loop<'a, H> {
     consumer: &'a StreamConsumer<GroupContext>,
-    group: &'static str,
+    group: &'a str,
     handler: &'a H,
     held: HashMap<Partition, Held>,
 }
@@ -191,11 +192,7 @@ where
     F: Future<Output = Result<(), E>> + Send,
     E: Into<BoxError>,
 {
-    fn new(
-        consumer: &'a StreamConsumer<GroupContext>,
-        group: &'static str,
-        handler: &'a H,
-    ) -> Self {
+    fn new(consumer: &'a StreamConsumer<GroupContext>, group: &'a str, handler: &'a H) -> Self {
         Self {
             consumer,
             group,

@@ -77,6 +77,8 @@ async fn lead(
     producer: &Producer,
     led: &mut bool,
 ) -> Result<Infallible, RelayError> {
+    // The pool's options bring the server's keepalives: should this host vanish, the lock is free
+    // for a follower after 15 s (`postgres.rs`).
     let options = pool.connect_options();
     let mut connection = within(PgConnection::connect_with(&options)).await?;
     while !try_lock(&mut connection).await? {

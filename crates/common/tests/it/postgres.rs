@@ -63,7 +63,7 @@ async fn a_migration_that_does_not_fit_what_ran_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn statements_and_idle_transactions_have_deadlines() {
+async fn statements_idle_transactions_and_vanished_clients_have_deadlines() {
     let database = database("deadlines").await;
     let pool = postgres::connect(&config(&database.url), &MIGRATIONS)
         .await
@@ -71,6 +71,11 @@ async fn statements_and_idle_transactions_have_deadlines() {
     for (setting, wanted) in [
         ("statement_timeout", "30s"),
         ("idle_in_transaction_session_timeout", "1min"),
+        // The server lets go of a client whose host has vanished.
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "5"),
+        ("tcp_keepalives_count", "2"),
+        ("tcp_user_timeout", "15000"),
     ] {
         let value: String = sqlx::query_scalar("SELECT current_setting($1)")
             .bind(setting)

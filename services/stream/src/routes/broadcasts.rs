@@ -23,7 +23,7 @@ use crate::{
     app::AppState,
     cursor,
     error::Error,
-    store::{PastBroadcast, Published},
+    store::{HealthSample, PastBroadcast, Published},
 };
 
 /// End the broadcast. The key is then refused for a minute, so that an encoder that reconnects by
@@ -34,11 +34,11 @@ use crate::{
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "The stream, off the air", body = StreamView),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 409, description = "`not_live`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`not_live`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn stop(
@@ -98,11 +98,11 @@ impl From<PastBroadcast> for BroadcastView {
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "A page of broadcasts", body = Page<BroadcastView>),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`forbidden`", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 422, description = "`validation_failed`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn list(
@@ -139,6 +139,15 @@ pub struct HealthView {
     pub data: HealthData,
 }
 
+impl From<HealthSample> for HealthView {
+    fn from(sample: HealthSample) -> Self {
+        Self {
+            at: sample.at,
+            data: sample.data.0,
+        }
+    }
+}
+
 /// Ingest and encoding samples of the last hour, newest first.
 #[utoipa::path(
     get, path = "/api/streams/{id}/health", tag = "broadcasts",
@@ -146,10 +155,10 @@ pub struct HealthView {
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "The samples, on one page", body = Page<HealthView>),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`forbidden`", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn health(
@@ -159,13 +168,7 @@ pub async fn health(
 ) -> Result<Json<Page<HealthView>>, ApiError> {
     check_owner(&state, &claims, id).await?;
     let samples = state.store.list_health(id).await?;
-    let items = samples
-        .into_iter()
-        .map(|sample| HealthView {
-            at: sample.at,
-            data: sample.data.0,
-        })
-        .collect();
+    let items = samples.into_iter().map(HealthView::from).collect();
     Ok(Json(Page {
         items,
         next_cursor: None,
@@ -179,9 +182,9 @@ pub async fn health(
     security(("internal" = [])),
     responses(
         (status = 200, description = "The broadcast", body = BroadcastInfo),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn info(

@@ -5,7 +5,10 @@ use marquee_common::{
     auth::Internal,
     contract::{
         Problem,
-        ingest::{AuthorizeRequest, Authorized, DisconnectReason, RenewRequest, RenewResponse},
+        ingest::{
+            AuthorizeRequest, Authorized, DisconnectReason, RenewBroadcast, RenewRequest,
+            RenewResponse,
+        },
     },
     error::ApiError,
     extract::Json,
@@ -17,6 +20,12 @@ use crate::{app::AppState, error::Error, store::Admitted, stream_key::StreamKey}
 /// Broadcasts a transcoder may hold; far above what a machine can encode.
 const BROADCASTS_MAX: usize = 1_000;
 
+/// Longest URL of a transcoder.
+const URL_MAX: usize = 2_000;
+
+/// Numbers in playlists: up to where players, whose numbers are doubles, tell them apart.
+const NUMBER_MAX: u64 = 1 << 53;
+
 /// May this key publish? Starts a broadcast, or goes on with the running one under the next
 /// epoch.
 #[utoipa::path(
@@ -25,16 +34,16 @@ const BROADCASTS_MAX: usize = 1_000;
     security(("internal" = [])),
     responses(
         (status = 200, description = "Admitted", body = Authorized),
-        (status = 400, description = "`bad_json`", body = Problem),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`held`: it was stopped a moment ago", body = Problem),
-        (status = 404, description = "`not_found`: no such key", body = Problem),
-        (status = 410, description = "`stream_key_expired`", body = Problem),
-        (status = 413, description = "`body_too_large`", body = Problem),
-        (status = 415, description = "`unsupported_media_type`", body = Problem),
-        (status = 422, description = "`validation_failed`", body = Problem),
-        (status = 429, description = "`key_contended`, with Retry-After", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 400, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`held`: it was stopped a moment ago", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: no such key", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "`stream_key_expired`", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`key_contended`, with Retry-After", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn authorize(
@@ -102,12 +111,12 @@ pub async fn authorize(
     security(("internal" = [])),
     responses(
         (status = 200, description = "The authority's word on each, in the order asked", body = RenewResponse),
-        (status = 400, description = "`bad_json`", body = Problem),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 413, description = "`body_too_large`", body = Problem),
-        (status = 415, description = "`unsupported_media_type`", body = Problem),
-        (status = 422, description = "`validation_failed`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 400, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn renew(
@@ -119,16 +128,22 @@ pub async fn renew(
     if request.broadcasts.len() > BROADCASTS_MAX {
         return Err(Error::field("broadcasts", "must be at most 1000").into());
     }
+    let counts = |held: &RenewBroadcast| held.next_msn.max(held.discontinuity_seq) <= NUMBER_MAX;
+    if !request.broadcasts.iter().all(counts) {
+        let message = "no next_msn or discontinuity_seq may be above 2^53";
+        return Err(Error::field("broadcasts", message).into());
+    }
     let broadcasts = state.store.renew(&request).await?;
     Ok(Json(RenewResponse { broadcasts }))
 }
 
 /// A transcoder is called back at its URL, so it has to be one.
 fn check_url(text: &str) -> Result<(), Error> {
+    // The parser leaves out or encodes controls; the database keeps the text as it came.
     let callable = text
         .parse::<Url>()
         .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if callable {
+    if callable && text.len() <= URL_MAX && !text.contains(char::is_control) {
         Ok(())
     } else {
         Err(Error::field("transcoder_url", "must be an http URL"))

@@ -25,10 +25,10 @@ use crate::{app::AppState, metadata::MetadataInput};
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 201, description = "The stream with its key", body = CreatedStream),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`csrf_failed`", body = Problem),
-        (status = 409, description = "`active_stream_exists`; `errors` has its `stream_id`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`csrf_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`active_stream_exists`; `errors` has its `stream_id`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn generate(
@@ -46,12 +46,12 @@ pub async fn generate(
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "The stream with its new key and `expires_at`", body = OwnStream),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 409, description = "`active_stream_exists`: another one took its place", body = Problem),
-        (status = 429, description = "`key_cooldown`, with Retry-After", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`active_stream_exists`: another one took its place", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`key_cooldown`, with Retry-After", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn rotate(

@@ -39,6 +39,8 @@ pub struct PublicListQuery {
     q: Option<String>,
     /// A category.
     category: Option<String>,
+    /// A tag.
+    tag: Option<String>,
     /// Rows wanted, 1 to 100 (default 50).
     limit: Option<u32>,
     /// `next_cursor` of the page before.
@@ -61,6 +63,7 @@ impl PublicListQuery {
             live: self.live,
             q: text("q", self.q)?,
             category: text("category", self.category)?,
+            tag: text("tag", self.tag)?,
             limit: page_limit(self.limit),
             after: self.cursor.as_deref().map(cursor::decode).transpose()?,
         })
@@ -74,8 +77,8 @@ impl PublicListQuery {
     security(()),
     responses(
         (status = 200, description = "A page of streams", body = Page<PublicStream>),
-        (status = 422, description = "`validation_failed`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn list(

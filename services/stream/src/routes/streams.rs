@@ -36,14 +36,14 @@ use crate::{
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 201, description = "The stream with its key", body = CreatedStream),
-        (status = 400, description = "`bad_json`", body = Problem),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`csrf_failed`", body = Problem),
-        (status = 409, description = "`active_stream_exists`; `errors` has its `stream_id`", body = Problem),
-        (status = 413, description = "`body_too_large`", body = Problem),
-        (status = 415, description = "`unsupported_media_type`", body = Problem),
-        (status = 422, description = "`validation_failed`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 400, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`csrf_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`active_stream_exists`; `errors` has its `stream_id`", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn create(
@@ -61,7 +61,10 @@ pub async fn answer_created(
     input: MetadataInput,
 ) -> Result<Response, ApiError> {
     let metadata = input.check(&claims.username).map_err(Error::Invalid)?;
-    let id = state.store.insert_stream(claims.sub, &metadata).await?;
+    let id = state
+        .store
+        .insert_stream(&caller(claims), &metadata)
+        .await?;
     let (row, viewers) = find(state, id).await?;
     let stream = OwnStream::of(state, row, viewers);
     Ok((StatusCode::CREATED, not_cached(CreatedStream { stream })).into_response())
@@ -97,10 +100,10 @@ pub struct ListQuery {
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "A page of streams", body = Page<StreamView>),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`forbidden`: `scope=all` is for admins", body = Problem),
-        (status = 422, description = "`validation_failed`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`: `scope=all` is for admins", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn list(
@@ -141,10 +144,10 @@ pub async fn list(
     security((), ("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "The stream", body = StreamView),
-        (status = 401, description = "`unauthenticated`: a bearer token that is not valid", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 410, description = "`stream_key_expired`, by key only", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`: a bearer token that is not valid", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "`stream_key_expired`, by key only", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn get(
@@ -161,7 +164,7 @@ pub async fn get(
         if row.status == StreamStatus::Expired {
             return Err(Error::KeyExpired.into());
         }
-        let viewers = viewer_count(&state, row.id).await;
+        let viewers = state.viewers.count(row.id).await;
         return Ok(not_cached(OwnStream::of(&state, row, viewers)));
     }
     let id = id.parse::<StreamId>().map_err(|_| Error::NotFound)?;
@@ -178,14 +181,14 @@ pub async fn get(
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 200, description = "The changed stream", body = StreamView),
-        (status = 400, description = "`bad_json`", body = Problem),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 413, description = "`body_too_large`", body = Problem),
-        (status = 415, description = "`unsupported_media_type`", body = Problem),
-        (status = 422, description = "`validation_failed`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 400, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn update(
@@ -209,10 +212,10 @@ pub async fn update(
     security(("bearer" = []), ("cookie" = [])),
     responses(
         (status = 204, description = "It is gone"),
-        (status = 401, description = "`unauthenticated`", body = Problem),
-        (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 503, description = "`unavailable`", body = Problem),
+        (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn delete(
@@ -228,18 +231,8 @@ pub async fn delete(
 /// A stream and how many watch it.
 pub async fn find(state: &AppState, id: StreamId) -> Result<(StreamRow, Option<u64>), Error> {
     let row = state.store.find_stream(id).await?.ok_or(Error::NotFound)?;
-    let viewers = viewer_count(state, id).await;
+    let viewers = state.viewers.count(id).await;
     Ok((row, viewers))
-}
-
-async fn viewer_count(state: &AppState, id: StreamId) -> Option<u64> {
-    state
-        .viewers
-        .counts(&[id])
-        .await
-        .into_iter()
-        .next()
-        .flatten()
 }
 
 /// `?limit=`, brought into 1..=100.

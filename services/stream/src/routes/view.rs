@@ -13,8 +13,8 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 
 use crate::{
-    app::AppState, lifecycle::StreamStatus, metadata::Visibility, ownership::Caller,
-    store::StreamRow,
+    addresses::Addresses, app::AppState, lifecycle::StreamStatus, metadata::Visibility,
+    ownership::Caller, store::StreamRow,
 };
 
 /// A stream as everyone may see it. Never its key.
@@ -105,6 +105,12 @@ impl StreamView {
 
 impl PublicStream {
     pub fn of(state: &AppState, row: StreamRow, viewer_count: Option<u64>) -> Self {
+        let thumbnail_url = thumbnail_url(
+            &state.addresses,
+            row.id,
+            row.status,
+            &row.available_qualities,
+        );
         Self {
             hls_url: state.addresses.hls(row.id),
             id: row.id,
@@ -118,7 +124,7 @@ impl PublicStream {
             status: row.status,
             viewer_count,
             available_qualities: row.available_qualities,
-            thumbnail_url: None,
+            thumbnail_url,
             started_at: row.started_at,
             created_at: row.created_at,
             ll_hls_url: None,
@@ -139,11 +145,24 @@ impl OwnStream {
     }
 }
 
+/// Where the live thumbnail is: while a broadcast runs that has pictures.
+pub fn thumbnail_url(
+    addresses: &Addresses,
+    id: StreamId,
+    status: StreamStatus,
+    qualities: &[String],
+) -> Option<String> {
+    let running = matches!(status, StreamStatus::Live | StreamStatus::Reconnecting);
+    let has_pictures = qualities.iter().any(|quality| quality != "audio");
+    (running && has_pictures).then(|| addresses.thumbnail(id))
+}
+
 /// Who asks, as the rules of ownership want it.
 pub fn caller(claims: &AccessClaims) -> Caller {
     Caller {
         user: claims.sub,
         admin: claims.role == Role::Admin,
+        token_issued_at: claims.iat,
     }
 }
 

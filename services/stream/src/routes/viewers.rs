@@ -1,5 +1,7 @@
 //! Viewers, by heartbeat.
 
+use std::time::SystemTime;
+
 use axum::extract::State;
 use marquee_common::{
     contract::{Problem, StreamId},
@@ -9,7 +11,7 @@ use marquee_common::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{app::AppState, error::Error};
+use crate::{app::AppState, error::Error, public_list::NoCopy, viewer_session};
 
 /// Body of a heartbeat.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -23,12 +25,14 @@ pub struct Heartbeat {
 pub struct HeartbeatAnswer {
     /// To be sent with the next heartbeat, in 10 s.
     session_id: String,
-    /// How many watch, this one included.
-    viewer_count: u64,
+    /// How many watch, this one included from its second heartbeat on; `null` while that cannot be
+    /// counted.
+    viewer_count: Option<u64>,
 }
 
-/// Somebody is watching: sent every 10 s, forgotten after 30 s. A session that was not issued for
-/// this stream is replaced by a new one.
+/// Somebody is watching: sent every 10 s, forgotten after 30 s. The first heartbeat is given a
+/// session; who sends it again 5 s later or more is counted, so that a count cannot be raised without
+/// staying. A session that was not issued for this stream is replaced by a new one.
 #[utoipa::path(
     post, path = "/api/streams/{id}/viewers", tag = "streams",
     params(("id" = StreamId, Path, description = "The stream")),
@@ -36,12 +40,13 @@ pub struct HeartbeatAnswer {
     security(()),
     responses(
         (status = 200, description = "The session, and how many watch", body = HeartbeatAnswer),
-        (status = 400, description = "`bad_json`", body = Problem),
-        (status = 404, description = "`not_found`", body = Problem),
-        (status = 413, description = "`body_too_large`", body = Problem),
-        (status = 415, description = "`unsupported_media_type`", body = Problem),
-        (status = 422, description = "`validation_failed`", body = Problem),
-        (status = 503, description = "`unavailable`: viewers cannot be counted", body = Problem),
+        (status = 400, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`, with Retry-After: more than one a second of a session", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub async fn beat(
@@ -49,17 +54,35 @@ pub async fn beat(
     Path(id): Path<StreamId>,
     OptionalJson(heartbeat): OptionalJson<Heartbeat>,
 ) -> Result<Json<HeartbeatAnswer>, ApiError> {
-    if !state.store.stream_exists(id).await? {
+    if !exists(&state, id).await? {
         return Err(Error::NotFound.into());
     }
+    let now = SystemTime::now();
     let sessions = &state.viewer_sessions;
     let known = heartbeat
         .session_id
         .and_then(|text| sessions.check(id, &text).map(|session| (session, text)));
-    let (session, session_id) = known.unwrap_or_else(|| sessions.issue(id));
-    let viewer_count = state.viewers.beat(id, session).await?;
+    let (session_id, viewer_count) = match known {
+        Some((session, text)) if viewer_session::counts(session, now) => {
+            (text, state.viewers.beat(id, session).await?)
+        }
+        Some((_, text)) => (text, state.viewers.count(id).await),
+        None => (sessions.issue(id, now).1, state.viewers.count(id).await),
+    };
     Ok(Json(HeartbeatAnswer {
         session_id,
         viewer_count,
     }))
+}
+
+/// Whether there is such a stream, as of at most a second ago: thousands watch the same one.
+async fn exists(state: &AppState, id: StreamId) -> Result<bool, Error> {
+    state
+        .existing
+        .get(&id, state.store.stream_exists(id))
+        .await
+        .map_err(|error| match error {
+            NoCopy::Error(error) => error,
+            NoCopy::FailedLately => Error::ListAway,
+        })
 }

@@ -123,8 +123,8 @@ pub(super) async fn lock_broadcast(
 
 /// Ends a running broadcast: its row, its stream's status and `live.ended`, in one transaction.
 ///
-/// Its ENDLIST is then waited for (`store/finalize.rs`), unless it never was live: no playlist
-/// lists it.
+/// Its ENDLIST is then waited for (`store/finalize.rs`), also when it never was live: its
+/// transcoder may have published playlists and died before it could say so.
 pub(super) async fn end_broadcast(
     tx: &mut PgConnection,
     stream: Option<&LockedStream>,
@@ -136,7 +136,7 @@ pub(super) async fn end_broadcast(
     let reason: String = reason.chars().take(REASON_MAX).collect();
     sqlx::query(
         "UPDATE broadcasts SET phase = $2, ended_at = $3, end_reason = $4, \
-             finalized_at = CASE WHEN ladder IS NULL THEN now() END, finalize_at = now() \
+             finalize_at = now() \
          WHERE id = $1",
     )
     .bind(broadcast.id.0)

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::{
     Store,
     broadcasts::{announce, end_broadcast, lock_broadcast, show_on_stream},
+    finalize::mark_older_finalized,
     int8,
     rows::{BroadcastRow, LockedStream},
     streams::lock_stream,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// A health sample of a stream.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct HealthSample {
     /// When it was taken, by the transcoder's clock.
     pub at: OffsetDateTime,
@@ -181,6 +182,7 @@ async fn go_live(
     write_phase(tx, stream, &live).await?;
     announce(tx, &live, step.announce).await?;
     if step.announce.is_some() {
+        mark_older_finalized(tx, live.stream_id, live.id).await?;
         tracing::info!(
             stream_id = %live.stream_id,
             broadcast_id = %live.id,

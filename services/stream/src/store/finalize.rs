@@ -3,6 +3,11 @@
 //! Writing it is the holder's, which may need minutes for its last segments while storage is
 //! away, and keeps renewing the broadcast until it is done. It confirms by an `ended` event. One
 //! that neither renews nor confirms is dead, and any other transcoder is asked.
+//!
+//! A stream's broadcasts share their playlists. While a newer one runs, an older one's ENDLIST
+//! waits, lest it end the newer one's playlists; once the newer one is live it is void, for the
+//! playlists list the newer one only. A newer one that never was live leaves the older one's to be
+//! written.
 
 use std::time::Duration;
 
@@ -10,7 +15,7 @@ use marquee_common::contract::{
     BroadcastId, StreamId,
     ingest::{BroadcastLadder, FinalizeRequest},
 };
-use sqlx::{FromRow, types::Json};
+use sqlx::{FromRow, PgConnection, types::Json};
 use uuid::Uuid;
 
 use super::{Store, interval};
@@ -42,7 +47,7 @@ struct Row {
     stream_id: StreamId,
     #[sqlx(try_from = "i64")]
     discontinuity_seq_first: u64,
-    ladder: Json<BroadcastLadder>,
+    ladder: Option<Json<BroadcastLadder>>,
 }
 
 impl Store {
@@ -54,10 +59,13 @@ impl Store {
                  finalize_at = clock_timestamp() \
                      + LEAST($2 * power(2, LEAST(finalize_attempts, 10)), $3) \
              WHERE id IN ( \
-                 SELECT id FROM broadcasts \
-                 WHERE ended_at IS NOT NULL AND finalized_at IS NULL AND ladder IS NOT NULL \
+                 SELECT id FROM broadcasts b \
+                 WHERE ended_at IS NOT NULL AND finalized_at IS NULL \
                    AND finalize_at <= clock_timestamp() \
                    AND (heard_at < clock_timestamp() - $4 OR ended_at < clock_timestamp() - $5) \
+                   AND NOT EXISTS ( \
+                       SELECT FROM broadcasts r \
+                       WHERE r.stream_id = b.stream_id AND r.ended_at IS NULL) \
                  ORDER BY finalize_at LIMIT $1 FOR UPDATE SKIP LOCKED) \
              RETURNING id, stream_id, discontinuity_seq_first, ladder",
         )
@@ -75,13 +83,13 @@ impl Store {
                 request: FinalizeRequest {
                     broadcast_id: row.id,
                     discontinuity_seq_first: row.discontinuity_seq_first,
-                    ladder: row.ladder.0,
+                    ladder: row.ladder.map(|ladder| ladder.0),
                 },
             })
             .collect())
     }
 
-    /// A transcoder took it on.
+    /// A transcoder did it.
     pub async fn mark_finalized(&self, id: BroadcastId) -> Result<(), Error> {
         sqlx::query(
             "UPDATE broadcasts SET finalized_at = now() WHERE id = $1 AND finalized_at IS NULL",
@@ -91,4 +99,21 @@ impl Store {
         .await?;
         Ok(())
     }
+}
+
+/// `broadcast` is live: its stream's playlists list nothing of older ones any more.
+pub(super) async fn mark_older_finalized(
+    tx: &mut PgConnection,
+    stream: StreamId,
+    broadcast: BroadcastId,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE broadcasts SET finalized_at = now() \
+         WHERE stream_id = $1 AND id <> $2 AND ended_at IS NOT NULL AND finalized_at IS NULL",
+    )
+    .bind(stream.0)
+    .bind(broadcast.0)
+    .execute(tx)
+    .await?;
+    Ok(())
 }

@@ -257,8 +257,8 @@ async fn resume(
 }
 
 /// Begins a broadcast. Numbers go on rising over all broadcasts of a stream, for its playlists
-/// keep their URLs. What was left to finalize of an earlier one is void: its ENDLIST would end
-/// this one's playlists.
+/// keep their URLs. What is left to finalize of an earlier one waits until this one is live, and
+/// void, or over without having been (`store/finalize.rs`).
 async fn start(
     tx: &mut PgConnection,
     stream: &LockedStream,
@@ -273,13 +273,6 @@ async fn start(
                  clock_timestamp()) RETURNING ",
         broadcast_columns!()
     );
-    sqlx::query(
-        "UPDATE broadcasts SET finalized_at = now() \
-         WHERE stream_id = $1 AND ended_at IS NOT NULL AND finalized_at IS NULL",
-    )
-    .bind(stream.id.0)
-    .execute(&mut *tx)
-    .await?;
     let numbers = Numbers::after(find_last(tx, stream.id).await?.as_ref());
     let broadcast = sqlx::query_as(SQL)
         .bind(BroadcastId::new().0)

@@ -19,6 +19,8 @@ pub struct PublicQuery {
     pub q: Option<String>,
     /// One category.
     pub category: Option<String>,
+    /// One tag.
+    pub tag: Option<String>,
     /// Rows wanted.
     pub limit: u32,
     /// Where the page before ended.
@@ -78,12 +80,13 @@ const LIST_PUBLIC: PageQuery = page_first!(
            AND ($2::text IS NULL OR s.title ILIKE $2 OR s.description ILIKE $2 \
                 OR EXISTS (SELECT FROM unnest(s.tags) tag WHERE tag ILIKE $2)) \
            AND ($3::text IS NULL OR s.category = $3) \
-           AND ($4::bool IS NULL OR \
+           AND ($4::text IS NULL OR s.tags @> ARRAY[$4]) \
+           AND ($5::bool IS NULL OR \
                 ((s.status IN ('live', 'reconnecting')), COALESCE(s.started_at, s.created_at), \
-                 s.id) < ($4, $5, $6)) \
+                 s.id) < ($5, $6, $7)) \
          ORDER BY (s.status IN ('live', 'reconnecting')) DESC, \
                   COALESCE(s.started_at, s.created_at) DESC, s.id DESC \
-         LIMIT $7"
+         LIMIT $8"
     ),
     "running DESC, listed_at DESC, id DESC"
 );
@@ -155,6 +158,7 @@ impl Store {
                 .bind(query.live)
                 .bind(pattern.clone())
                 .bind(query.category.clone())
+                .bind(query.tag.clone())
                 .bind(after.map(|at| at.running))
                 .bind(after_at)
                 .bind(after.map(|at| at.id))
@@ -170,6 +174,7 @@ impl Store {
         let none: Option<String> = None;
         let plan = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
             .bind(None::<bool>)
+            .bind(none.clone())
             .bind(none.clone())
             .bind(none)
             .bind(None::<bool>)

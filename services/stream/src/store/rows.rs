@@ -11,16 +11,26 @@ use crate::{
     stream_key::StreamKey,
 };
 
-/// The columns of a [`StreamRow`] but the username, of `streams s`. A key's time ends by the
-/// clock, not when the sweeper comes round, unless a broadcast runs.
+/// The status of `streams s`. A key's time ends by the clock, not when the sweeper comes round,
+/// unless a broadcast runs.
+macro_rules! shown_status {
+    () => {
+        "CASE WHEN s.status = 'active' AND s.expires_at <= now() AND NOT EXISTS ( \
+             SELECT FROM broadcasts r WHERE r.stream_id = s.id AND r.ended_at IS NULL) \
+         THEN 'expired' ELSE s.status END AS status"
+    };
+}
+pub(super) use shown_status;
+
+/// The columns of a [`StreamRow`] but the username, of `streams s`.
 macro_rules! stream_columns {
     () => {
-        "s.id, s.user_id, s.stream_key, \
-         CASE WHEN s.status = 'active' AND s.expires_at <= now() AND NOT EXISTS ( \
-             SELECT FROM broadcasts r WHERE r.stream_id = s.id AND r.ended_at IS NULL) \
-         THEN 'expired' ELSE s.status END AS status, \
-         s.title, s.description, s.category, s.tags, s.visibility, s.started_at, \
-         s.available_qualities, s.created_at, s.updated_at, s.expires_at"
+        concat!(
+            "s.id, s.user_id, s.stream_key, ",
+            $crate::store::rows::shown_status!(),
+            ", s.title, s.description, s.category, s.tags, s.visibility, s.started_at, \
+             s.available_qualities, s.created_at, s.updated_at, s.expires_at"
+        )
     };
 }
 pub(super) use stream_columns;

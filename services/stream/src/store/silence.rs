@@ -14,6 +14,11 @@ use super::{
 };
 use crate::error::Error;
 
+/// Rows forgotten by one statement.
+const PRUNE_BITE: i64 = 5_000;
+/// Such statements in one round.
+const PRUNE_BITES: u32 = 10;
+
 /// A broadcast of which nothing was heard for too long.
 #[derive(Clone, Copy, Debug, FromRow)]
 struct Silent {
@@ -65,15 +70,26 @@ impl Store {
         Ok(true)
     }
 
-    /// Forgets events after an hour and transcoders after a day.
+    /// Forgets events after an hour, transcoders after a day, and events of accounts when Kafka,
+    /// which keeps messages for a week, cannot bring them again.
     pub async fn prune(&self) -> Result<(), Error> {
-        sqlx::query(
-            "DELETE FROM broadcast_events WHERE event_id IN ( \
-                 SELECT event_id FROM broadcast_events \
-                 WHERE received_at < now() - interval '1 hour' LIMIT 10000)",
-        )
-        .execute(&self.pool)
-        .await?;
+        // In bites; a backlog (this service was away) is gone in a few minutes.
+        for _ in 0..PRUNE_BITES {
+            let pruned = sqlx::query(
+                "DELETE FROM broadcast_events WHERE event_id IN ( \
+                     SELECT event_id FROM broadcast_events \
+                     WHERE received_at < now() - interval '1 hour' LIMIT $1)",
+            )
+            .bind(PRUNE_BITE)
+            .execute(&self.pool)
+            .await?;
+            if pruned.rows_affected() < PRUNE_BITE.unsigned_abs() {
+                break;
+            }
+        }
+        sqlx::query("DELETE FROM account_events WHERE received_at < now() - interval '8 days'")
+            .execute(&self.pool)
+            .await?;
         sqlx::query("DELETE FROM transcoders WHERE heard_at < now() - interval '1 day'")
             .execute(&self.pool)
             .await?;

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::{
     Store,
+    accounts::check_account,
     broadcasts::{end_broadcast, lock_running},
     ingest::Holder,
     interval,
@@ -33,20 +34,22 @@ impl Store {
     /// Makes a stream with a new key, unless the user has as many as one may have.
     pub async fn insert_stream(
         &self,
-        owner: UserId,
+        owner: &Caller,
         metadata: &Metadata,
     ) -> Result<StreamId, Error> {
         let key = StreamKey::generate().map_err(Error::Random)?;
         let id = StreamId::new();
         let mut tx = self.pool.begin().await?;
-        self.check_room(&mut tx, owner).await?;
+        lock_user(&mut tx, owner.user).await?;
+        check_account(&mut tx, owner).await?;
+        self.check_room(&mut tx, owner.user, None).await?;
         sqlx::query(
             "INSERT INTO streams (id, user_id, stream_key, title, description, category, tags, \
                                   visibility, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9)",
         )
         .bind(id.0)
-        .bind(owner.0)
+        .bind(owner.user.0)
         .bind(key.expose())
         .bind(&metadata.title)
         .bind(&metadata.description)
@@ -117,7 +120,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let stream = lock_for(&mut tx, id, caller).await?;
         let ended = self
-            .end_running(&mut tx, &stream, DisconnectReason::Deleted)
+            .end_running(&mut tx, &stream, DisconnectReason::Deleted, "deleted")
             .await?;
         sqlx::query("DELETE FROM streams WHERE id = $1")
             .bind(id.0)
@@ -137,14 +140,20 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let owner = find_owner(&mut tx, id).await?;
         lock_user(&mut tx, owner).await?;
+        check_account(&mut tx, caller).await?;
         let stream = lock_for(&mut tx, id, caller).await?;
         if let Some(retry_after) = self.cooldown_left(&stream) {
             return Err(Error::KeyCooldown { retry_after });
         }
         let ended = self
-            .end_running(&mut tx, &stream, DisconnectReason::KeyRotated)
+            .end_running(
+                &mut tx,
+                &stream,
+                DisconnectReason::KeyRotated,
+                "key_rotated",
+            )
             .await?;
-        self.check_room_beside(&mut tx, owner, Some(id)).await?;
+        self.check_room(&mut tx, owner, Some(id)).await?;
         sqlx::query(
             "UPDATE streams SET stream_key = $2, status = 'active', key_rotated_at = $3, \
                  expires_at = $3 + $4, held_until = NULL, contended_until = NULL, \
@@ -167,7 +176,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let stream = lock_for(&mut tx, id, caller).await?;
         let ended = self
-            .end_running(&mut tx, &stream, DisconnectReason::Stopped)
+            .end_running(&mut tx, &stream, DisconnectReason::Stopped, "stopped")
             .await?
             .ok_or(Error::NotLive)?;
         sqlx::query("UPDATE streams SET held_until = $2 + $3 WHERE id = $1")
@@ -201,20 +210,16 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    async fn end_running(
+    /// Ends what runs on a stream, if something does, for a `reason` and its `name` in the history.
+    pub(super) async fn end_running(
         &self,
         tx: &mut PgConnection,
         stream: &LockedStream,
         reason: DisconnectReason,
+        name: &str,
     ) -> Result<Option<Published>, Error> {
         let Some(running) = lock_running(tx, stream.id).await? else {
             return Ok(None);
-        };
-        let name = match reason {
-            DisconnectReason::Stopped => "stopped",
-            DisconnectReason::Deleted => "deleted",
-            DisconnectReason::KeyRotated => "key_rotated",
-            DisconnectReason::Replaced => "replaced",
         };
         end_broadcast(tx, Some(stream), &running, name, stream.now).await?;
         Ok(Some(Published {
@@ -231,13 +236,9 @@ impl Store {
             .filter(|left| !left.is_zero())
     }
 
-    async fn check_room(&self, tx: &mut PgConnection, owner: UserId) -> Result<(), Error> {
-        lock_user(tx, owner).await?;
-        self.check_room_beside(tx, owner, None).await
-    }
-
-    /// Refuses when the user has as many active streams as allowed, not counting `beside`.
-    async fn check_room_beside(
+    /// Refuses when the user, who is locked before, has as many active streams as allowed, not
+    /// counting `beside`.
+    async fn check_room(
         &self,
         tx: &mut PgConnection,
         owner: UserId,
@@ -270,7 +271,7 @@ impl Store {
 }
 
 /// Orders everything that counts a user's streams: two requests at once cannot both find room.
-async fn lock_user(tx: &mut PgConnection, user: UserId) -> Result<(), Error> {
+pub(super) async fn lock_user(tx: &mut PgConnection, user: UserId) -> Result<(), Error> {
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('marquee:user:' || $1, 0))")
         .bind(user.to_string())
         .execute(tx)

@@ -1,324 +1,338 @@
-//! The transcoder's webhook, and what it makes of a stream.
+//! Following a stream's server-sent events.
 
-use marquee_common::contract::{
-    BroadcastId,
-    ingest::{Authorized, BroadcastState},
-};
+use std::time::Duration;
+
+use marquee_common::contract::{Role, StreamId};
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{World, ended, event, health, interrupted, live, live_with};
+use crate::world::{Someone, World, answer, claims, ended, health, interrupted, live_with};
 
-const T1: &str = "http://t1.invalid:8086";
-const T2: &str = "http://t2.invalid:8086";
+/// How long an event may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An open stream of events.
+struct Feed {
+    response: reqwest::Response,
+    text: String,
+}
+
+impl Feed {
+    async fn open(world: &World, url: &str, stream: StreamId, by: Option<&Someone>) -> Self {
+        let mut request = world.http.get(format!("{url}/api/streams/{stream}/events"));
+        if let Some(someone) = by {
+            request = request.bearer_auth(&someone.token);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        Self {
+            response,
+            text: String::new(),
+        }
+    }
+
+    /// The next block of lines, or `None` at the end.
+    async fn block(&mut self, patience: Duration) -> Option<String> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                return Some(block);
+            }
+            let chunk = tokio::time::timeout(patience, self.response.chunk())
+                .await
+                .expect("an event in time")
+                .unwrap()?;
+            self.text.push_str(str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    /// The next event's name and data; comments and the retry time are passed over.
+    async fn event(&mut self) -> Option<(String, Value)> {
+        loop {
+            let block = self.block(PATIENCE).await?;
+            let field = |name: &str| {
+                block
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            };
+            if let (Some(event), Some(data)) = (field("event"), field("data")) {
+                return Some((event.to_owned(), serde_json::from_str(data).unwrap()));
+            }
+        }
+    }
+
+    /// The next event that is called `name`.
+    async fn next(&mut self, name: &str) -> Value {
+        loop {
+            let (event, data) = self.event().await.expect("it goes on");
+            if event == name {
+                return data;
+            }
+        }
+    }
+
+    /// Whether it ends within `patience`.
+    async fn end(mut self, patience: Duration) {
+        let end = async { while self.block(patience).await.is_some() {} };
+        tokio::time::timeout(patience, end).await.expect("an end");
+    }
+}
 
 #[tokio::test]
-async fn a_broadcast_goes_live_away_live_again_and_ends() {
+async fn a_follower_is_told_of_status_and_viewers_as_they_change() {
     let world = World::start().await;
     let ada = world.user("ada").await;
-    let stream = world.stream_of(&ada).await;
-    let held = world.admit(&stream.key, T1).await;
+    let stream = world.create(&ada, json!({"title": "Chess"})).await;
+    let mut feed = Feed::open(&world, &world.url, stream.id, None).await;
+    let headers = feed.response.headers();
+    assert_eq!(headers["content-type"], "text/event-stream");
+    assert_eq!(headers["cache-control"], "no-store");
+    assert_eq!(headers["x-accel-buffering"], "no");
+    let retry = feed.block(PATIENCE).await.unwrap();
+    let retry_ms: u64 = retry.strip_prefix("retry: ").unwrap().parse().unwrap();
+    assert!((1_000..4_000).contains(&retry_ms));
 
-    let receipt = world.event(&held, 1, live()).await;
+    let (name, status) = feed.event().await.unwrap();
+    assert_eq!(name, "status");
+    let id = stream.id;
     assert_eq!(
-        (receipt.epoch, receipt.broadcast),
-        (1, BroadcastState::Running)
+        status,
+        json!({
+            "id": id, "status": "active", "title": "Chess", "started_at": null,
+            "available_qualities": [], "thumbnail_url": null,
+            "hls_url": format!("http://tv.example/live-streams/{id}/master.m3u8"),
+            "ll_hls_url": null,
+        })
     );
-    let shown = world.show(stream.id).await;
-    assert_eq!(shown["status"], "live");
+    let (name, viewers) = feed.event().await.unwrap();
     assert_eq!(
-        shown["available_qualities"],
-        json!(["720p", "480p", "360p"])
+        (name.as_str(), viewers),
+        ("viewers", json!({"viewer_count": 0}))
     );
-    let started_at = shown["started_at"].clone();
-    assert!(started_at.is_string());
 
+    let held = world.on_air(&stream, "http://t1.invalid:8086").await;
+    let live = feed.next("status").await;
+    assert_eq!(live["status"], "live");
+    assert_eq!(live["available_qualities"], json!(["720p", "480p", "360p"]));
+    assert!(live["started_at"].is_string());
+    assert_eq!(
+        live["thumbnail_url"],
+        format!("http://tv.example/live-streams/{id}/thumbnail.jpg")
+    );
+    let then = std::time::SystemTime::now() - Duration::from_secs(10);
+    let (_, session) = world.state.viewer_sessions.issue(id, then);
+    world
+        .call(
+            Method::POST,
+            &format!("/api/streams/{id}/viewers"),
+            None,
+            Some(json!({"session_id": session})),
+        )
+        .await
+        .expect(200);
+    assert_eq!(feed.next("viewers").await, json!({"viewer_count": 1}));
     world.event(&held, 2, interrupted()).await;
-    let shown = world.show(stream.id).await;
-    assert_eq!(
-        (&shown["status"], &shown["started_at"]),
-        (&json!("reconnecting"), &started_at)
-    );
-
-    let back = world.admit(&stream.key, T1).await;
-    world.event(&back, 1, live()).await;
-    assert_eq!(world.status(stream.id).await, "live");
-
-    world.event(&back, 2, interrupted()).await;
-    let receipt = world.event(&back, 3, ended()).await;
-    assert_eq!(
-        (receipt.epoch, receipt.broadcast),
-        (2, BroadcastState::Ended)
-    );
-    let shown = world.show(stream.id).await;
-    assert_eq!(shown["status"], "active");
-    assert!(shown["started_at"].is_null());
-    assert_eq!(shown["available_qualities"], json!([]));
-
-    let events = world.announced(stream.id).await;
-    assert_eq!(events.len(), 2);
-    for (event, kind) in events.iter().zip(["live.started", "live.ended"]) {
-        assert_eq!(event["type"], kind);
-        assert_eq!(event["stream_id"], stream.id.to_string());
-        assert_eq!(event["broadcast_id"], held.broadcast_id.to_string());
-        assert_eq!(event["user_id"], ada.id.to_string());
-        assert_eq!(event["title"], "ada's stream");
-        assert_eq!(event["visibility"], "public");
-        assert_eq!(
-            event["available_qualities"],
-            json!(["720p", "480p", "360p"])
-        );
-        assert!(!event.to_string().contains(&stream.key));
-    }
-    assert!(events[0]["ended_at"].is_null());
-    assert!(events[1]["ended_at"].is_string());
+    assert_eq!(feed.next("status").await["status"], "reconnecting");
+    world.event(&held, 3, ended()).await;
+    assert_eq!(feed.next("status").await["status"], "active");
 }
 
 #[tokio::test]
-async fn the_ladder_is_fixed_by_the_first_live_event() {
+async fn followers_at_every_instance_are_told_and_never_of_a_key() {
     let world = World::start().await;
     let ada = world.user("ada").await;
     let stream = world.stream_of(&ada).await;
-    let held = world.admit(&stream.key, T1).await;
-    world.event(&held, 1, live_with(&["1080p", "720p"])).await;
-    world.event(&held, 2, live_with(&["360p"])).await;
-    let qualities = &world.show(stream.id).await["available_qualities"];
-    assert_eq!(*qualities, json!(["1080p", "720p"]));
-    assert_eq!(
-        world.admit(&stream.key, T2).await.ladder.unwrap().rungs,
-        ["1080p", "720p"]
-    );
-    assert_eq!(world.announced_types(stream.id).await, ["live.started"]);
-}
-
-#[tokio::test]
-async fn an_event_that_comes_again_changes_nothing() {
-    let world = World::start().await;
-    let ada = world.user("ada").await;
-    let stream = world.stream_of(&ada).await;
-    let held = world.admit(&stream.key, T1).await;
-    let went_live = event(&held, 1, live());
-    let left = event(&held, 2, interrupted());
-    for sent in [&went_live, &went_live, &left, &went_live, &left] {
-        world.tell(stream.id, sent).await;
-    }
-    assert_eq!(world.status(stream.id).await, "reconnecting");
-    // The same id under a higher number is the same event.
-    let mut renumbered = went_live.clone();
-    renumbered["seq"] = json!(9);
-    world.tell(stream.id, &renumbered).await;
-    assert_eq!(world.status(stream.id).await, "reconnecting");
-    assert_eq!(world.announced_types(stream.id).await, ["live.started"]);
-}
-
-#[tokio::test]
-async fn in_whatever_order_events_come_the_newest_stands_and_announcements_pair() {
-    let world = World::with(&["--max-active-streams-per-user", "0"]).await;
-    let ada = world.user("ada").await;
-    let kinds = [live(), interrupted(), live(), ended()];
-    for order in permutations(&[0, 1, 2, 3]) {
-        let stream = world.stream_of(&ada).await;
-        let held = world.admit(&stream.key, T1).await;
-        let events: Vec<Value> = kinds
-            .iter()
-            .zip(1..)
-            .map(|(kind, seq)| event(&held, seq, kind.clone()))
-            .collect();
-        for index in &order {
-            world.tell(stream.id, &events[*index]).await;
-            world.tell(stream.id, &events[order[0]]).await;
-        }
-        assert_eq!(world.status(stream.id).await, "active", "{order:?}");
-        let announced = world.announced_types(stream.id).await;
-        let silent = announced.is_empty();
-        assert!(
-            silent || announced == ["live.started", "live.ended"],
-            "{order:?}: {announced:?}"
-        );
-        // Applied is what is newer than all before it; without a `live` among that, no word.
-        let applied = order.iter().scan(None, |newest, &index| {
-            let newer = newest.is_none_or(|seen| index > seen);
-            *newest = (*newest).max(Some(index));
-            Some(newer.then_some(index))
-        });
-        let went_live = applied.flatten().any(|index| index == 0 || index == 2);
-        assert_eq!(silent, !went_live, "{order:?}");
-    }
-}
-
-fn permutations(items: &[usize]) -> Vec<Vec<usize>> {
-    if items.is_empty() {
-        return vec![Vec::new()];
-    }
-    let mut all = Vec::new();
-    for (index, first) in items.iter().enumerate() {
-        let mut rest = items.to_vec();
-        rest.remove(index);
-        for mut tail in permutations(&rest) {
-            tail.insert(0, *first);
-            all.push(tail);
+    let other = world.another_instance().await;
+    let mut feeds = Vec::new();
+    for url in [&world.url, &other.url, &other.url] {
+        for by in [None, Some(&ada)] {
+            feeds.push(Feed::open(&world, url, stream.id, by).await);
         }
     }
-    all
-}
-
-#[tokio::test]
-async fn a_replaced_holder_is_heard_no_more() {
-    let world = World::start().await;
-    let ada = world.user("ada").await;
-    let stream = world.stream_of(&ada).await;
-    let old = world.on_air(&stream, T1).await;
-    let new = world.admit(&stream.key, T2).await;
-    for kind in [interrupted(), ended()] {
-        let receipt = world.event(&old, 50, kind).await;
-        assert_eq!(
-            (receipt.epoch, receipt.broadcast),
-            (new.epoch, BroadcastState::Running)
-        );
+    world.on_air(&stream, "http://t1.invalid:8086").await;
+    for mut feed in feeds {
+        loop {
+            let block = feed.block(PATIENCE).await.unwrap();
+            assert!(!block.contains(&stream.key), "{block}");
+            if block.contains(r#""status":"live""#) {
+                break;
+            }
+        }
     }
-    assert_eq!(world.status(stream.id).await, "live");
-    // An epoch that was never given out counts as little.
-    let forged = Authorized {
-        epoch: 99,
-        ..new.clone()
-    };
-    world.event(&forged, 1, ended()).await;
-    assert_eq!(world.status(stream.id).await, "live");
-    world.event(&new, 1, interrupted()).await;
-    assert_eq!(world.status(stream.id).await, "reconnecting");
 }
 
 #[tokio::test]
-async fn a_broadcast_that_never_was_live_ends_in_silence() {
-    let world = World::start().await;
-    let ada = world.user("ada").await;
-    let stream = world.stream_of(&ada).await;
-    let held = world.admit(&stream.key, T1).await;
-    world.event(&held, 1, interrupted()).await;
-    assert_eq!(world.status(stream.id).await, "active");
-    world.event(&held, 2, ended()).await;
-    assert_eq!(world.status(stream.id).await, "active");
-    assert!(world.announced(stream.id).await.is_empty());
-    // It left no playlist that would wait for its end.
-    let finalized: bool = world
-        .scalar(
-            "SELECT finalized_at IS NOT NULL FROM broadcasts WHERE id = $1",
-            held.broadcast_id,
-        )
-        .await;
-    assert!(finalized);
-    let path = format!("/api/streams/{}/broadcasts", stream.id);
-    let past = world.get(&path, Some(&ada)).await.expect(200);
-    assert_eq!(past["items"], json!([]));
-}
-
-#[tokio::test]
-async fn what_nobody_knows_is_answered_as_ended() {
+async fn health_is_for_the_owner_and_admins() {
     let world = World::start().await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     let stream = world.stream_of(&ada).await;
-    let other = world.stream_of(&bob).await;
-    let held = world.on_air(&stream, T1).await;
-    let unknown = Authorized {
-        broadcast_id: BroadcastId::new(),
-        epoch: 5,
-        ..held.clone()
-    };
-    let receipt = world.event(&unknown, 1, live()).await;
-    assert_eq!(
-        (receipt.epoch, receipt.broadcast),
-        (5, BroadcastState::Ended)
-    );
-    // A broadcast is not found under another stream.
-    let misplaced = event(&held, 9, ended());
-    assert_eq!(
-        world.tell(other.id, &misplaced).await.broadcast,
-        BroadcastState::Ended
-    );
-    assert_eq!(world.status(stream.id).await, "live");
+    let held = world.on_air(&stream, "http://t1.invalid:8086").await;
+    let mut told = Vec::new();
+    for by in [&ada, &world.admin()] {
+        told.push(Feed::open(&world, &world.url, stream.id, Some(by)).await);
+    }
+    let mut untold = Feed::open(&world, &world.url, stream.id, Some(&bob)).await;
+    world.event(&held, 2, health(2_500_000)).await;
+    for feed in &mut told {
+        let sample = feed.next("health").await;
+        assert_eq!(sample["bitrate_bps"], 2_500_000);
+        assert!(sample["at"].is_string());
+    }
+    // The next sample is news to the same.
+    world.event(&held, 3, health(2_600_000)).await;
+    for feed in &mut told {
+        assert_eq!(feed.next("health").await["bitrate_bps"], 2_600_000);
+    }
+    world.event(&held, 4, interrupted()).await;
+    loop {
+        let (name, data) = untold.event().await.unwrap();
+        assert_ne!(name, "health");
+        if data["status"] == "reconnecting" {
+            break;
+        }
+    }
 }
 
 #[tokio::test]
-async fn bad_events_are_refused() {
+async fn a_broadcast_without_pictures_has_no_thumbnail() {
     let world = World::start().await;
     let ada = world.user("ada").await;
     let stream = world.stream_of(&ada).await;
-    let held = world.admit(&stream.key, T1).await;
-    let path = format!("/internal/streams/{}/events", stream.id);
-    for kind in [
-        live_with(&[]),
-        live_with(&["4320p"]),
-        live_with(&["../../etc"]),
-        json!({"type": "paused", "data": {}}),
-        json!({"type": "live", "data": {}}),
-        json!({}),
-    ] {
-        let answer = world.internal(&path, &event(&held, 1, kind)).await;
-        answer.problem(422, "validation_failed");
-    }
-    let mut huge = event(&held, 1, live());
-    huge["seq"] = json!(u64::MAX);
-    world
-        .internal(&path, &huge)
-        .await
-        .problem(422, "validation_failed");
-    assert_eq!(world.status(stream.id).await, "active");
+    let held = world.admit(&stream.key, "http://t1.invalid:8086").await;
+    world.event(&held, 1, live_with(&["audio"])).await;
+    assert!(world.show(stream.id).await["thumbnail_url"].is_null());
+    let mut feed = Feed::open(&world, &world.url, stream.id, None).await;
+    let status = feed.next("status").await;
+    assert_eq!(status["status"], "live");
+    assert!(status["thumbnail_url"].is_null());
 }
 
 #[tokio::test]
-async fn health_samples_are_the_owners_for_an_hour() {
-    let world = World::start().await;
-    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
-    let stream = world.stream_of(&ada).await;
-    let held = world.on_air(&stream, T1).await;
-    for (seq, bitrate) in [(2, 1_000), (3, 2_000), (4, 3_000)] {
-        world.event(&held, seq, health(bitrate)).await;
-    }
-    let path = format!("/api/streams/{}/health", stream.id);
-    world.get(&path, None).await.problem(401, "unauthenticated");
-    world.get(&path, Some(&bob)).await.problem(403, "forbidden");
-    let bitrates = async || -> Vec<u64> {
-        let body = world.get(&path, Some(&ada)).await.expect(200);
-        let items = body["items"].as_array().unwrap();
-        items
-            .iter()
-            .map(|item| item["bitrate_bps"].as_u64().unwrap())
-            .collect()
-    };
-    assert_eq!(bitrates().await, [3_000, 2_000, 1_000]);
-    let shift = "UPDATE broadcast_events SET at = at - interval '1 hour', \
-                 received_at = received_at - interval '1 hour' WHERE seq < 4 AND stream_id = $1";
-    world.sql(shift, stream.id).await;
-    assert_eq!(bitrates().await, [3_000]);
-    world
-        .sweeper()
-        .sweep(std::time::Duration::ZERO, true)
-        .await
-        .unwrap();
-    let kept = "SELECT count(*) FROM broadcast_events WHERE stream_id = $1";
-    assert_eq!(world.scalar::<i64>(kept, stream.id).await, 1);
-    // What was forgotten is still old.
-    world.event(&held, 3, interrupted()).await;
-    assert_eq!(world.status(stream.id).await, "live");
-}
-
-#[tokio::test]
-async fn a_transcoders_clock_moves_no_start_into_the_future() {
+async fn a_deleted_streams_feed_ends_and_the_next_is_not_found() {
     let world = World::start().await;
     let ada = world.user("ada").await;
     let stream = world.stream_of(&ada).await;
-    let held = world.admit(&stream.key, T1).await;
-    let mut early = event(&held, 1, live());
-    early["at"] = json!("2001-01-01T00:00:00Z");
-    world.tell(stream.id, &early).await;
-    let mut late = event(&held, 2, ended());
-    late["at"] = json!("2999-01-01T00:00:00Z");
-    world.tell(stream.id, &late).await;
-    let sane: bool = world
-        .scalar(
-            "SELECT created_at <= started_at AND started_at <= ended_at \
-             AND ended_at <= clock_timestamp() FROM broadcasts WHERE id = $1",
-            held.broadcast_id,
+    let feed = Feed::open(&world, &world.url, stream.id, None).await;
+    let path = format!("/api/streams/{}", stream.id);
+    let deleted = world.call(Method::DELETE, &path, Some(&ada), None).await;
+    deleted.expect(204);
+    feed.end(PATIENCE).await;
+    for id in [stream.id, StreamId::new()] {
+        world
+            .get(&format!("/api/streams/{id}/events"), None)
+            .await
+            .problem(404, "not_found");
+    }
+}
+
+#[tokio::test]
+async fn the_owners_feed_ends_with_its_token_and_everybodys_goes_on() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let mut short = claims(ada.id, "ada", Role::User);
+    short.exp = short.iat + 2;
+    let everybodys = Feed::open(&world, &world.url, stream.id, None).await;
+    let of_owner = Feed::open(
+        &world,
+        &world.url,
+        stream.id,
+        Some(&world.signed_in(&short)),
+    )
+    .await;
+    of_owner.end(PATIENCE).await;
+    world
+        .get(
+            &format!("/api/streams/{}/events", stream.id),
+            Some(&world.signed_in(&short)),
         )
-        .await;
-    assert!(sane);
+        .await
+        .problem(401, "unauthenticated");
+    let mut everybodys = everybodys;
+    world.on_air(&stream, "http://t1.invalid:8086").await;
+    while everybodys.next("status").await["status"] != "live" {}
+}
+
+#[tokio::test]
+async fn the_owners_feed_ends_soon_after_a_sign_out_and_a_quiet_one_is_kept_open() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let ada_claims = claims(ada.id, "ada", Role::User);
+    let ada = world.signed_in(&ada_claims);
+    let of_owner = Feed::open(&world, &world.url, stream.id, Some(&ada)).await;
+    let mut quiet = Feed::open(&world, &world.url, stream.id, None).await;
+    world.revoke(&ada_claims).await;
+    // Both take 15 s.
+    let patience = Duration::from_secs(25);
+    let comment = async {
+        loop {
+            let block = quiet.block(patience).await.unwrap();
+            if block.starts_with(':') {
+                break;
+            }
+        }
+    };
+    tokio::join!(of_owner.end(patience), comment);
+}
+
+#[tokio::test]
+async fn feeds_end_when_the_instance_drains() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let feed = Feed::open(&world, &world.url, stream.id, Some(&ada)).await;
+    world.shut_down();
+    feed.end(Duration::from_secs(3)).await;
+}
+
+#[tokio::test]
+async fn an_instance_takes_so_many_followers_and_says_when_to_come_again() {
+    let world = World::with(&["--event-followers-max", "1"]).await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let first = Feed::open(&world, &world.url, stream.id, None).await;
+    let path = format!("/api/streams/{}/events", stream.id);
+    let refused = world.get(&path, None).await;
+    assert_eq!(refused.headers["retry-after"], "10");
+    refused.problem(503, "unavailable");
+    drop(first);
+    marquee_testkit::eventually("a place is free", PATIENCE, async || {
+        let request = world.http.get(format!("{}{path}", world.url));
+        (request.send().await.unwrap().status() == 200).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_cookie_signs_a_feed_in_and_a_stale_one_makes_it_everybodys() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let held = world.on_air(&stream, "http://t1.invalid:8086").await;
+    world.event(&held, 2, health(1)).await;
+    for (token, told) in [(ada.token.as_str(), true), ("stale", false)] {
+        let response = world
+            .http
+            .get(format!("{}/api/streams/{}/events", world.url, stream.id))
+            .header("cookie", format!("access_token={token}"))
+            .send()
+            .await
+            .unwrap();
+        let mut feed = Feed {
+            response,
+            text: String::new(),
+        };
+        let mut names = Vec::new();
+        for _ in 0..2 + usize::from(told) {
+            names.push(feed.event().await.unwrap().0);
+        }
+        assert_eq!(names.contains(&"health".to_owned()), told, "{names:?}");
+    }
+    let request = world
+        .http
+        .get(format!("{}/api/streams/{}/events", world.url, stream.id))
+        .bearer_auth("stale");
+    answer(request).await.problem(401, "unauthenticated");
 }

@@ -11,8 +11,11 @@
     reason = "a word on the world, a patch of a path: short names beside each other"
 )]
 
+mod accounts;
 mod broadcasts;
 mod events;
+mod faults;
+mod hostile;
 mod ingest;
 mod kafka;
 mod keys;
@@ -25,5 +28,6 @@ mod sweeper;
 mod transcoder;
 mod usernames;
 mod viewers;
+mod webhook;
 mod wire;
 mod world;

@@ -86,7 +86,7 @@ async fn the_list_is_for_every_origin_and_never_has_a_key() {
 }
 
 #[tokio::test]
-async fn the_list_is_searched_by_text_and_category() {
+async fn the_list_is_searched_by_text_category_and_tag() {
     let world = World::with(&["--max-active-streams-per-user", "0"]).await;
     let ada = world.user("ada").await;
     for (title, description, category, tags) in [
@@ -108,6 +108,9 @@ async fn the_list_is_searched_by_text_and_category() {
         ("?q=%D0%A1%D0%9B%D0%9E%D0%92%D0%9E", vec!["Go"]),
         ("?category=GAMES", vec!["Go", "Chess"]),
         ("?category=games&q=board", vec!["Go"]),
+        ("?tag=Pasta", vec!["Cooking 50%_off"]),
+        ("?tag=past", vec![]),
+        ("?tag=lichess&category=games", vec!["Chess"]),
         ("?q=%20", vec!["Go", "Cooking 50%_off", "Chess"]),
     ] {
         assert_eq!(listed(&world, query).await, titles, "{query}");

@@ -34,6 +34,8 @@ pub fn arguments(streams: &TestDatabase, auth: &TestDatabase, extra: &[&str]) ->
         ("--redis-host", redis_host),
         ("--redis-port", redis_port),
         ("--kafka-bootstrap-servers", &infra.kafka),
+        // Of its own, lest one test take another's events.
+        ("--consumer-group", &streams.name),
         ("--auth-fdw-host", pg_host),
         ("--auth-fdw-port", pg_port),
         ("--auth-fdw-db", &auth.name),

@@ -24,10 +24,10 @@ fn request_of(held: &Authorized) -> FinalizeRequest {
     FinalizeRequest {
         broadcast_id: held.broadcast_id,
         discontinuity_seq_first: held.discontinuity_seq_first,
-        ladder: BroadcastLadder {
+        ladder: Some(BroadcastLadder {
             rungs: ["720p", "480p", "360p"].map(str::to_owned).to_vec(),
             audio: true,
-        },
+        }),
     }
 }
 
@@ -306,9 +306,60 @@ async fn a_new_broadcast_makes_an_old_end_void() {
     let old = world.on_air(&stream, DEAD).await;
     heard_ago(&world, &old, 46).await;
     world.sweep().await;
-    world.admit(&stream.key, &other.url).await;
-    assert!(is_finalized(&world, &old).await);
+    let new = world.admit(&stream.key, &other.url).await;
     world.renew(&other.url, &[]).await;
+    // While it starts its playlists may be in place: the old end waits.
     world.sweep().await;
     assert!(other.finalized().is_empty());
+    assert!(!is_finalized(&world, &old).await);
+    world.event(&new, 1, live()).await;
+    assert!(is_finalized(&world, &old).await);
+    world.sweep().await;
+    assert!(other.finalized().is_empty());
+}
+
+#[tokio::test]
+async fn a_new_broadcast_that_never_was_live_leaves_the_old_end_to_be_written() {
+    let world = World::start().await;
+    let other = Transcoder::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let old = world.on_air(&stream, DEAD).await;
+    heard_ago(&world, &old, 46).await;
+    world.sweep().await;
+    let new = world.admit(&stream.key, &other.url).await;
+    // Its holder ends it, having published nothing, and confirms.
+    world.event(&new, 1, ended()).await;
+    world.event(&new, 2, ended()).await;
+    world.renew(&other.url, &[]).await;
+    world.sweep().await;
+    eventually(
+        "the old one is finalized",
+        Duration::from_secs(5),
+        async || is_finalized(&world, &old).await.then_some(()),
+    )
+    .await;
+    assert_eq!(other.finalized(), [request_of(&old)]);
+}
+
+#[tokio::test]
+async fn a_transcoder_that_dies_before_the_first_live_event_leaves_no_playlist_open() {
+    let world = World::start().await;
+    let other = Transcoder::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let held = world.admit(&stream.key, DEAD).await;
+    heard_ago(&world, &held, 46).await;
+    world.renew(&other.url, &[]).await;
+    world.sweep().await;
+    eventually("it is finalized", Duration::from_secs(5), async || {
+        is_finalized(&world, &held).await.then_some(())
+    })
+    .await;
+    let without_ladder = FinalizeRequest {
+        ladder: None,
+        ..request_of(&held)
+    };
+    assert_eq!(other.finalized(), [without_ladder]);
+    assert!(world.announced(stream.id).await.is_empty());
 }

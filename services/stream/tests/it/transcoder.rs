@@ -89,11 +89,14 @@ impl Transcoder {
 
     /// Waits for a call.
     pub async fn called(&self, call: Call) {
-        eventually(
-            "the transcoder is called",
-            Duration::from_secs(5),
-            async || self.calls().contains(&call).then_some(()),
-        )
+        self.called_within(call, Duration::from_secs(5)).await;
+    }
+
+    /// Waits for a call that has a longer way.
+    pub async fn called_within(&self, call: Call, patience: Duration) {
+        eventually("the transcoder is called", patience, async || {
+            self.calls().contains(&call).then_some(())
+        })
         .await;
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use clap::Parser;
 use marquee_common::{
-    auth::AuthContext,
+    auth::{AuthContext, revoked_key},
     config::LogConfig,
     contract::{
         AccessClaims, Role, SessionId, StreamId, UserId,
         ingest::{Authorized, EventReceipt, RenewResponse, RenewedBroadcast},
     },
+    redis::RedisClient,
     server::Lifecycle,
     telemetry,
 };
@@ -133,6 +134,16 @@ impl World {
         }
     }
 
+    /// Another instance of the service over the same databases.
+    pub async fn another_instance(&self) -> Instance {
+        Instance::start(self.config.clone()).await
+    }
+
+    /// Begins to drain this instance, as SIGTERM does.
+    pub fn shut_down(&self) {
+        self.lifecycle.shutdown();
+    }
+
     pub fn sweeper(&self) -> Sweeper {
         Sweeper::new(self.state.store.clone(), self.state.transcoders.clone())
     }
@@ -161,19 +172,29 @@ impl World {
     }
 
     fn claimant(&self, name: &str, role: Role) -> Someone {
-        let id = UserId::new();
-        let now = OffsetDateTime::now_utc().unix_timestamp();
-        let token = self.auth.issue(&AccessClaims {
-            sub: id,
-            username: name.to_owned(),
-            role,
-            sid: SessionId::new(),
-            aud: AccessClaims::AUDIENCE.to_owned(),
-            iat: now,
-            exp: now + 900,
-            jti: SessionId::new().to_string(),
-        });
-        Someone { id, token }
+        let claims = claims(UserId::new(), name, role);
+        self.signed_in(&claims)
+    }
+
+    /// Somebody with a token that says `claims`.
+    pub fn signed_in(&self, claims: &AccessClaims) -> Someone {
+        Someone {
+            id: claims.sub,
+            token: self.auth.issue(claims),
+        }
+    }
+
+    /// Ends a session, as auth does at a sign-out.
+    pub async fn revoke(&self, claims: &AccessClaims) {
+        let mut redis = RedisClient::new(&self.config.redis).unwrap();
+        redis::cmd("SET")
+            .arg(revoked_key(claims.sid))
+            .arg(1)
+            .arg("EX")
+            .arg(900)
+            .exec_async(&mut redis)
+            .await
+            .unwrap();
     }
 
     // --- calls
@@ -197,6 +218,11 @@ impl World {
 
     pub async fn get(&self, path: &str, by: Option<&Someone>) -> Answer {
         self.call(Method::GET, path, by, None).await
+    }
+
+    pub async fn call_with_query(&self, path: &str, query: &[(&str, &str)]) -> Answer {
+        let request = self.http.get(format!("{}{path}", self.url)).query(query);
+        answer(request).await
     }
 
     pub async fn post(&self, path: &str, by: &Someone) -> Answer {
@@ -357,9 +383,48 @@ impl World {
     }
 }
 
+/// The service and nothing around it; ends with this value.
+pub struct Instance {
+    pub url: String,
+    lifecycle: Lifecycle,
+}
+
+impl Instance {
+    pub async fn start(config: Config) -> Self {
+        let telemetry = telemetry::init("stream", &LogConfig::default());
+        let app = App::build(config, telemetry).await.unwrap();
+        let lifecycle = app.state().lifecycle.clone();
+        let bound = app.bind().await.unwrap();
+        let url = format!("http://{}", bound.local_addr());
+        tokio::spawn(bound.run());
+        Self { url, lifecycle }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.lifecycle.shutdown();
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         self.lifecycle.shutdown();
+    }
+}
+
+/// What auth puts into a token at a sign-in.
+pub fn claims(id: UserId, name: &str, role: Role) -> AccessClaims {
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    AccessClaims {
+        sub: id,
+        username: name.to_owned(),
+        role,
+        sid: SessionId::new(),
+        aud: AccessClaims::AUDIENCE.to_owned(),
+        iat: now,
+        exp: now + 900,
+        jti: SessionId::new().to_string(),
     }
 }
 

@@ -317,10 +317,10 @@ async fn a_dead_transcoders_broadcast_is_ended_from_what_it_stored() {
     let request = FinalizeRequest {
         broadcast_id: broadcast,
         discontinuity_seq_first: 0,
-        ladder: BroadcastLadder {
+        ladder: Some(BroadcastLadder {
             rungs: RUNGS.iter().map(ToString::to_string).collect(),
             audio: false,
-        },
+        }),
     };
     finalize(&storage.context, storage.stream_id, &request)
         .await
@@ -354,6 +354,38 @@ async fn a_dead_transcoders_broadcast_is_ended_from_what_it_stored() {
     let playlist = published(&storage, Rung::P360).await.unwrap();
     assert!(!playlist.ended);
     assert_eq!(playlist.media_sequence, 11);
+}
+
+#[tokio::test]
+async fn what_was_published_before_a_broadcast_was_reported_live_is_ended_as_it_stands() {
+    let storage = Storage::new().await;
+    let request = FinalizeRequest {
+        broadcast_id: BroadcastId::new(),
+        discontinuity_seq_first: 0,
+        ladder: None,
+    };
+    finalize(&storage.context, storage.stream_id, &request)
+        .await
+        .unwrap();
+    for rung in RUNGS {
+        assert!(published(&storage, rung).await.is_none(), "nothing was");
+    }
+
+    let writer = Writer::start(&storage, request.broadcast_id, 1, 1).await;
+    let mut run = writer.begin_run();
+    run.cut();
+    run.cut();
+    listing(&storage, Rung::P480, 2).await;
+    listing(&storage, Rung::P360, 2).await;
+    writer.output.stop().await;
+    finalize(&storage.context, storage.stream_id, &request)
+        .await
+        .unwrap();
+    for rung in RUNGS {
+        let playlist = published(&storage, rung).await.unwrap();
+        assert!(playlist.ended);
+        assert_eq!(playlist.entries.len(), 2);
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,234 @@
+//! Accounts that auth deletes or disables, told through the real Kafka.
+
+use std::time::Duration;
+
+use marquee_common::{
+    contract::{
+        EventId, Role, UserId,
+        account::{USER_DELETED_TOPIC, USER_DISABLED_TOPIC, UserDeleted, UserDisabled},
+        ingest::DisconnectReason,
+    },
+    kafka::{Producer, ensure_topics},
+};
+use marquee_stream::accounts::{ClosedAccount, Closure};
+use reqwest::Method;
+use time::OffsetDateTime;
+
+use crate::{
+    transcoder::{Call, Transcoder},
+    world::{World, claims, live},
+};
+
+/// Sends an event as auth does.
+async fn send(world: &World, topic: &str, user: UserId, payload: &[u8]) {
+    ensure_topics(&world.config.kafka, &[topic]).await.unwrap();
+    let producer = Producer::new(&world.config.kafka).unwrap();
+    producer
+        .send(topic, &user.to_string(), payload)
+        .await
+        .unwrap();
+}
+
+async fn disabled(world: &World, user: UserId) {
+    let event = UserDisabled {
+        event_id: EventId::new(),
+        timestamp: OffsetDateTime::now_utc(),
+        user_id: user,
+    };
+    let payload = serde_json::to_vec(&event).unwrap();
+    send(world, USER_DISABLED_TOPIC, user, &payload).await;
+}
+
+async fn deleted(world: &World, user: UserId) {
+    let event = UserDeleted {
+        event_id: EventId::new(),
+        timestamp: OffsetDateTime::now_utc(),
+        user_id: user,
+    };
+    let payload = serde_json::to_vec(&event).unwrap();
+    send(world, USER_DELETED_TOPIC, user, &payload).await;
+}
+
+#[tokio::test]
+async fn a_deleted_account_loses_its_streams_and_its_publishers_go() {
+    let world = World::with(&["--max-active-streams-per-user", "0"]).await;
+    let transcoder = Transcoder::start().await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let (first, second) = (world.stream_of(&ada).await, world.stream_of(&ada).await);
+    let waiting = world.stream_of(&ada).await;
+    let of_bob = world.stream_of(&bob).await;
+    let mut held = Vec::new();
+    for stream in [&first, &second, &of_bob] {
+        held.push(world.on_air(stream, &transcoder.url).await);
+    }
+    // What nobody can read holds up nothing.
+    send(&world, USER_DELETED_TOPIC, ada.id, b"{\"user_id\": 7}").await;
+    deleted(&world, ada.id).await;
+    for held in &held[..2] {
+        transcoder
+            .called_within(
+                Call::Disconnect {
+                    stream: held.stream_id,
+                    epoch: held.epoch,
+                    reason: DisconnectReason::Deleted,
+                },
+                Duration::from_mins(1),
+            )
+            .await;
+    }
+    for stream in [&first, &second, &waiting] {
+        world
+            .get(&format!("/api/streams/{}", stream.id), Some(&ada))
+            .await
+            .problem(404, "not_found");
+        world
+            .authorize(&stream.key, &transcoder.url)
+            .await
+            .problem(404, "not_found");
+    }
+    for stream in [&first, &second] {
+        assert_eq!(
+            world.announced_types(stream.id).await,
+            ["live.started", "live.ended"]
+        );
+    }
+    assert_eq!(world.status(of_bob.id).await, "live");
+    assert_eq!(transcoder.calls().len(), 2);
+    // The token outlives the account by minutes; what it makes would outlive it for a day.
+    world
+        .post("/api/streams/generate-key", &ada)
+        .await
+        .problem(401, "unauthenticated");
+}
+
+#[tokio::test]
+async fn a_disabled_account_goes_off_the_air_and_its_keys_open_nothing() {
+    let world = World::start().await;
+    let transcoder = Transcoder::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let held = world.on_air(&stream, &transcoder.url).await;
+    disabled(&world, ada.id).await;
+    transcoder
+        .called_within(
+            Call::Disconnect {
+                stream: stream.id,
+                epoch: held.epoch,
+                reason: DisconnectReason::Stopped,
+            },
+            Duration::from_mins(1),
+        )
+        .await;
+    assert_eq!(world.status(stream.id).await, "expired");
+    assert_eq!(
+        world.announced_types(stream.id).await,
+        ["live.started", "live.ended"]
+    );
+    world
+        .authorize(&stream.key, &transcoder.url)
+        .await
+        .problem(410, "stream_key_expired");
+    let rotate = format!("/api/streams/{}/rotate-key", stream.id);
+    world
+        .post(&rotate, &ada)
+        .await
+        .problem(401, "unauthenticated");
+
+    // Enabled again, they sign in anew and revive it.
+    let mut later = claims(ada.id, "ada", Role::User);
+    later.iat += 5;
+    let again = world.signed_in(&later);
+    let revived = world.post(&rotate, &again).await.expect(200);
+    assert_eq!(revived["status"], "active");
+    let key = revived["stream_key"].as_str().unwrap();
+    let back = world.admit(key, &transcoder.url).await;
+    world.event(&back, 1, live()).await;
+    assert_eq!(world.status(stream.id).await, "live");
+}
+
+#[tokio::test]
+async fn an_event_of_an_account_is_applied_once_and_spares_what_was_made_after_it() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let account = ClosedAccount {
+        event_id: EventId::new(),
+        user_id: ada.id,
+        at: OffsetDateTime::now_utc(),
+        closure: Closure::Disabled,
+    };
+    let store = &world.state.store;
+    store.close_account(&account).await.unwrap();
+    assert_eq!(world.status(stream.id).await, "expired");
+    let mut later = claims(ada.id, "ada", Role::User);
+    later.iat += 5;
+    let again = world.signed_in(&later);
+    let rotate = format!("/api/streams/{}/rotate-key", stream.id);
+    world.post(&rotate, &again).await.expect(200);
+    // It comes again, as after a crash.
+    store.close_account(&account).await.unwrap();
+    assert_eq!(world.status(stream.id).await, "active");
+    // An older one comes for the first time, an hour late.
+    let late = ClosedAccount {
+        event_id: EventId::new(),
+        at: account.at - Duration::from_hours(1),
+        ..account
+    };
+    store.close_account(&late).await.unwrap();
+    assert_eq!(world.status(stream.id).await, "active");
+}
+
+#[tokio::test]
+async fn of_a_closure_and_a_new_key_at_once_no_key_survives() {
+    let world = World::with(&["--max-active-streams-per-user", "0"]).await;
+    let ada = world.user("ada").await;
+    let account = ClosedAccount {
+        event_id: EventId::new(),
+        user_id: ada.id,
+        at: OffsetDateTime::now_utc() + Duration::from_secs(1),
+        closure: Closure::Disabled,
+    };
+    let makes =
+        (0..4).map(|_| world.call(Method::POST, "/api/streams/generate-key", Some(&ada), None));
+    let (made, closed) = tokio::join!(
+        futures::future::join_all(makes),
+        world.state.store.close_account(&account)
+    );
+    closed.unwrap();
+    for answer in made {
+        assert!(
+            matches!(answer.status.as_u16(), 201 | 401),
+            "{}",
+            answer.text
+        );
+    }
+    let open: i64 = world
+        .scalar(
+            "SELECT count(*) FROM streams WHERE user_id = $1 AND expires_at > now()",
+            ada.id.0,
+        )
+        .await;
+    assert_eq!(open, 0);
+}
+
+#[tokio::test]
+async fn events_of_accounts_are_forgotten_when_kafka_has_forgotten_them() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let account = ClosedAccount {
+        event_id: EventId::new(),
+        user_id: ada.id,
+        at: OffsetDateTime::now_utc(),
+        closure: Closure::Disabled,
+    };
+    world.state.store.close_account(&account).await.unwrap();
+    let kept = "SELECT count(*) FROM account_events WHERE user_id = $1";
+    for (age, left) in [("7 days", 1_i64), ("9 days", 0)] {
+        let sql = format!(
+            "UPDATE account_events SET received_at = now() - interval '{age}' WHERE user_id = $1"
+        );
+        world.sql(&sql, ada.id.0).await;
+        world.state.store.prune().await.unwrap();
+        assert_eq!(world.scalar::<i64>(kept, ada.id.0).await, left);
+    }
+}
