@@ -38,12 +38,13 @@ export class Publisher {
     if (fromS) {
       args.push("-ss", String(fromS));
     }
-    // ffmpeg's muxer waits up to 10 s for a track that has gone silent; encoders do not.
+    // ffmpeg's muxer waits up to 10 s for a track that has gone silent; encoders do not. Its FLV
+    // muxer insists on the order.
     const now = ["-max_interleave_delta", "1", "-muxdelay", "0"];
     const target = rtmpUrl
       ? ["-f", "flv", rtmpTarget(rtmpUrl, key)]
-      : ["-f", "mpegts", srtTarget(srtUrl, key)];
-    args.push("-i", file, "-map", "0", "-c", "copy", ...now, ...target);
+      : [...now, "-f", "mpegts", srtTarget(srtUrl, key)];
+    args.push("-i", file, "-map", "0", "-c", "copy", ...target);
     this.#process = start("ffmpeg", args);
     this.exited = this.#process.exited.then((exit) => {
       this.ended = exit;

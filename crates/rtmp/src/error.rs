@@ -37,8 +37,8 @@ pub enum RecvError {
     #[error("the publisher takes no answers")]
     Deaf,
     /// It sends what cannot be used.
-    #[error("the publisher sends what cannot be used")]
-    Protocol(#[source] SessionError),
+    #[error("the publisher sends what cannot be used: {0}")]
+    Protocol(SessionError),
     /// The connection's task ended without a word: it panicked.
     #[error("the connection's task died")]
     Died,

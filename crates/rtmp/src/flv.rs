@@ -148,7 +148,8 @@ pub(crate) fn audio_tag(payload: &[u8]) -> Result<AudioTag<'_>, MediaError> {
     }
     let (&packet, data) = rest.split_first().ok_or(CUT_OFF)?;
     Ok(match packet {
-        0 => AudioTag::Config(data),
+        // ffmpeg sends an empty one when it copies from ADTS, and the right one a moment later.
+        0 if !data.is_empty() => AudioTag::Config(data),
         1 if !data.is_empty() => AudioTag::Frame(data),
         _ => AudioTag::Nothing,
     })
@@ -182,6 +183,11 @@ mod tests {
             panic!("no frame");
         };
         assert_eq!((frame.composition_ms, frame.keyframe), (-42, true));
+    }
+
+    #[test]
+    fn an_empty_sequence_header_is_nothing() {
+        assert_eq!(audio_tag(&[0xaf, 0]), Ok(AudioTag::Nothing));
     }
 
     #[test]
