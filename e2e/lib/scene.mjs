@@ -30,7 +30,11 @@ export async function openScene() {
  * @param {object} [setting.first] options of the first publisher
  * @param {(live: Live) => Promise<void>} body
  */
-export async function onLive(t, { scene, input, rungs, title, on = "transcoder", first = {} }, body) {
+export async function onLive(
+  t,
+  { scene, input, rungs, title, on = "transcoder", first = {} },
+  body,
+) {
   const broadcaster = await scene.api.broadcaster("e2e", title);
   const live = new Live(scene, broadcaster, await prepared(input), rungs);
   try {
@@ -91,9 +95,7 @@ export class Live {
    */
   async publish(on = "transcoder", { by = "srt", ...options } = {}) {
     const server =
-      by === "rtmp"
-        ? { rtmpUrl: this.stack.rtmpUrlOf(on) }
-        : { srtUrl: this.stack.srtUrlOf(on) };
+      by === "rtmp" ? { rtmpUrl: this.stack.rtmpUrlOf(on) } : { srtUrl: this.stack.srtUrlOf(on) };
     for (let attempt = 0; ; attempt += 1) {
       const publisher = new Publisher({
         ...server,

@@ -327,6 +327,23 @@ mod tests {
     }
 
     #[test]
+    fn rtmp_is_decided_by_the_same_tables() {
+        let doorman = Doorman::new(1);
+        let from = SocketAddr::from(([127, 0, 0, 1], 9));
+        let check = |key| marquee_rtmp::Admission::check(&doorman, key, from);
+        let knock = || marquee_rtmp::Admission::knock(&doorman, from);
+        doorman.remember_bad(KeyHash::of("bad"));
+        assert_eq!(check("bad"), Err(Refusal::UnknownKey));
+        assert_eq!(check("other"), Ok(()));
+        let admitted = (0..100).filter(|_| knock().is_ok()).count();
+        assert!((20..30).contains(&admitted), "{admitted}");
+        assert_eq!(knock(), Err(Refusal::Busy));
+        doorman.close();
+        assert_eq!(knock(), Err(Refusal::Unavailable));
+        assert_eq!(check("other"), Err(Refusal::Unavailable));
+    }
+
+    #[test]
     fn a_draining_machine_sends_publishers_elsewhere() {
         let doorman = Doorman::new(1);
         doorman.close();

@@ -207,7 +207,42 @@ fn no_error_repeats_the_key() {
     assert!(!format!("{error} {error:?}").contains("SECRET"));
 }
 
+/// The transport stream of a whole conversation that comes in pieces of so many bytes.
+fn media_of(conversation: &[u8], piece: usize) -> BytesMut {
+    let mut session = Session::new();
+    let mut media = BytesMut::new();
+    for bytes in conversation.chunks(piece) {
+        session.receive(bytes);
+        while !matches!(session.step(), Ok(Step::More)) {
+            session.admit();
+        }
+        media.extend_from_slice(&session.take_media());
+    }
+    media
+}
+
 proptest! {
+    #[test]
+    fn the_same_transport_stream_comes_out_however_the_bytes_are_cut(
+        frames in prop::collection::vec((0..100_u16, 1..3000_usize), 1..8), piece in 1..6000_usize,
+    ) {
+        let mut encoder = Encoder::new();
+        encoder
+            .connect("live")
+            .publish("KEY")
+            .send(kind::AUDIO, 1, &[0xaf, 0, 0x12, 0x10])
+            .send(kind::VIDEO, 1, &[0x17, 0, 0, 0, 0, 1, 0x42, 0xc0, 0x1e, 0xff, 0xe0, 0]);
+        for (fill, size) in frames {
+            let mut tag = vec![0x17, 1, 0, 0, 0];
+            tag.extend(u32::try_from(size).unwrap().to_be_bytes());
+            tag.resize(tag.len() + size, u8::try_from(fill).unwrap());
+            encoder.send(kind::VIDEO, 1, &tag).send(kind::AUDIO, 1, &[0xaf, 1, 7, 7]);
+        }
+        let whole = media_of(&encoder.0, usize::MAX);
+        prop_assert!(!whole.is_empty());
+        prop_assert_eq!(media_of(&encoder.0, piece), whole);
+    }
+
     #[test]
     fn strangers_after_the_handshake_make_nothing_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..3000),

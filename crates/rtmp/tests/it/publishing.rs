@@ -3,12 +3,22 @@
 use std::time::{Duration, Instant};
 
 use marquee_hls::ts::{PacketKind, Reader, StreamType};
-use marquee_rtmp::{RecvError, Refusal};
+use marquee_rtmp::{Connection, Listener, RecvError, Refusal};
 
 use crate::obs::Obs;
 use crate::{accept, everything, in_time, listen};
 
 const KEY: &str = "c29tZSBrZXkgdGhhdCBvcGVucyBzb21ldGhpbmc";
+
+/// A publisher that was told to begin.
+async fn admitted(listener: &mut Listener) -> (Obs, Connection) {
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    obs.request(KEY).await;
+    let connection = accept(listener).await;
+    connection.admit();
+    obs.hears().await;
+    (obs, connection)
+}
 
 #[tokio::test]
 async fn obs_publishes_and_what_it_sends_comes_out_as_a_transport_stream() {
@@ -104,11 +114,7 @@ async fn a_viewer_is_told_that_nothing_is_played_here() {
 #[tokio::test]
 async fn a_closed_publisher_is_gone_at_once() {
     let mut listener = listen(|_| {}).await;
-    let mut obs = Obs::connect_to(listener.local_addr()).await;
-    obs.request(KEY).await;
-    let mut connection = accept(&mut listener).await;
-    connection.admit();
-    obs.hears().await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
     obs.headers().await;
     let closer = connection.closer();
     let began = Instant::now();
@@ -123,11 +129,7 @@ async fn a_closed_publisher_is_gone_at_once() {
 async fn a_publisher_that_vanishes_is_noticed_by_our_own_timer() {
     let silence = Duration::from_millis(300);
     let mut listener = listen(|config| config.no_data_timeout = silence).await;
-    let mut obs = Obs::connect_to(listener.local_addr()).await;
-    obs.request(KEY).await;
-    let mut connection = accept(&mut listener).await;
-    connection.admit();
-    obs.hears().await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
     obs.headers().await;
     obs.frame(0, true, 500).await;
     // The socket stays open, and nothing comes.
@@ -143,11 +145,7 @@ async fn a_publisher_that_vanishes_is_noticed_by_our_own_timer() {
 #[tokio::test]
 async fn a_reader_that_lags_holds_the_publisher_back_and_loses_nothing() {
     let mut listener = listen(|config| config.no_data_timeout = Duration::from_millis(300)).await;
-    let mut obs = Obs::connect_to(listener.local_addr()).await;
-    obs.request(KEY).await;
-    let mut connection = accept(&mut listener).await;
-    connection.admit();
-    obs.hears().await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
     let sending = tokio::spawn(async move {
         obs.headers().await;
         for index in 0..400 {
@@ -178,11 +176,7 @@ async fn codecs_that_are_not_taken_are_refused_by_name() {
         (8, vec![0x2f, 0xff], "MP3"),
     ] {
         let mut listener = listen(|_| {}).await;
-        let mut obs = Obs::connect_to(listener.local_addr()).await;
-        obs.request(KEY).await;
-        let mut connection = accept(&mut listener).await;
-        connection.admit();
-        obs.hears().await;
+        let (mut obs, mut connection) = admitted(&mut listener).await;
         obs.message(4, kind, 1, 0, &tag).await;
         let (_, texts) = obs.hears().await;
         assert!(
