@@ -128,6 +128,9 @@ fn add_encoder(args: &mut Arguments, keyframes: Keyframes, kbps: u32) {
 fn add_thumbnail(args: &mut Arguments, plan: &EncodePlan) {
     // One thread: with more, each picture would wait for as many later ones, ten seconds apart.
     args.add("-map [thumbnail] -c:v mjpeg -q:v 5 -threads:v 1");
+    // Full range by its flag. The pixel format that means the same is deprecated, and ffmpeg says so a
+    // dozen times in the log that is kept for its last words.
+    args.add("-color_range:v pc -strict:v unofficial");
     args.add("-fps_mode:v passthrough -enc_time_base:v 1:90000");
     args.add("-map_metadata -1 -flush_packets 1 -f mjpeg");
     args.0.push(format!("pipe:{}", thumbnail_fd(plan)));
@@ -198,7 +201,7 @@ fn picture_taker(from: &str, thumbnail: &Thumbnail) -> String {
     let due = f64::from(THUMBNAIL_SECONDS) - 0.005;
     format!(
         "[{from}]select='isnan(prev_selected_t)+lt(t,prev_selected_t)+gte(t,prev_selected_t+{due})',\
-         scale={width}:{height}:flags=bilinear:out_range=full,format=yuvj420p[thumbnail]"
+         scale={width}:{height}:flags=bilinear:out_range=full,format=yuv420p[thumbnail]"
     )
 }
 

@@ -42,6 +42,11 @@ async fn thumbnails(film: Vec<u8>) -> Vec<Bytes> {
     }
     let exit = encoder.finish().await;
     assert!(exit.success, "{exit:?}");
+    assert!(
+        exit.log.is_empty(),
+        "nothing to complain of: {:?}",
+        exit.log
+    );
     seen.await.unwrap()
 }
 

@@ -42,10 +42,11 @@ const MUXER: &str = "-pes_payload_size 0 -max_interleave_delta 1 -avoid_negative
 fn taken(size: &str) -> String {
     format!(
         "select='isnan(prev_selected_t)+lt(t,prev_selected_t)+gte(t,prev_selected_t+9.995)',\
-         scale={size}:flags=bilinear:out_range=full,format=yuvj420p[thumbnail]"
+         scale={size}:flags=bilinear:out_range=full,format=yuv420p[thumbnail]"
     )
 }
-const THUMBNAIL: &str = "-map [thumbnail] -c:v mjpeg -q:v 5 -threads:v 1 -fps_mode:v passthrough \
+const THUMBNAIL: &str = "-map [thumbnail] -c:v mjpeg -q:v 5 -threads:v 1 -color_range:v pc \
+    -strict:v unofficial -fps_mode:v passthrough \
     -enc_time_base:v 1:90000 -map_metadata -1 -flush_packets 1 -f mjpeg";
 const X264: &str = "-c:v libx264 -preset:v superfast -tune:v zerolatency -sc_threshold:v 0 \
     -g:v 600 -force_key_frames:v";
