@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
+import { connect } from "node:net";
 import { after, before, describe, test } from "node:test";
 import { launchBrowser } from "../lib/browser.mjs";
 import { assertNothingMissing, assertRunsThrough, assertSameTimeline } from "../lib/expect.mjs";
@@ -137,6 +138,39 @@ describe("a publisher by RTMP is disconnected within a second", { concurrency: f
       ),
     ));
 });
+
+test("strangers at the port are sent away, and nobody on the air notices", (t) =>
+  onLive(t, setting(), async (live) => {
+    const { hostname, port } = new URL(
+      scene.stack.rtmpUrlOf("transcoder").replace(/^rtmp:/, "http:"),
+    );
+    const handshake = Buffer.concat([Buffer.from([3]), Buffer.alloc(2 * 1536)]);
+    // A message of 16 MB, a chunk size of 1, a request of the web, silence.
+    const sayings = [
+      Buffer.concat([handshake, Buffer.from("03000000ffffff0900000000", "hex")]),
+      Buffer.concat([handshake, Buffer.from("02000000000004010000000000000001", "hex")]),
+      Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+      Buffer.alloc(0),
+    ];
+    const strangers = Array.from({ length: 60 }, (_, i) => {
+      const socket = connect(Number(port), hostname);
+      // A reset is one way to be sent away.
+      socket.on("error", () => {});
+      socket.resume();
+      socket.write(sayings[i % sayings.length]);
+      return socket;
+    });
+    await live.goesOn(3);
+    // The silent ones have ten seconds.
+    await until("all strangers are gone", 15_000, () => strangers.every(({ closed }) => closed));
+    await live.goesOn(1);
+    assert.ok(live.publisher.running);
+    for (const rung of RUNGS) {
+      const list = live.list(rung);
+      assertNothingMissing(list);
+      await assertRunsThrough(live.broadcaster, rung, list, { fps: 25 });
+    }
+  }));
 
 test("a key that opens nothing is refused, asked about once, and found in no log", async () => {
   const key = randomBytes(32).toString("base64url");
