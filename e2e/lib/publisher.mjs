@@ -1,4 +1,4 @@
-/** A broadcaster's encoder: ffmpeg that sends a prepared file by SRT in real time. */
+/** A broadcaster's encoder: ffmpeg that sends a prepared file by SRT or RTMP in real time. */
 
 import { start } from "./process.mjs";
 import { sleep } from "./wait.mjs";
@@ -11,20 +11,26 @@ export function srtTarget(srtUrl, key) {
   return `srt://${hostname}:${port}?mode=caller&streamid=publish:${key}&latency=${LATENCY_MS * 1000}&pkt_size=1316&connect_timeout=3000&linger=2`;
 }
 
+/** The server and the key, as OBS puts them together. */
+export const rtmpTarget = (rtmpUrl, key) => `${rtmpUrl}/live/${key}`;
+
 export class Publisher {
   #process;
+  #key;
   /** Set once it has ended, by itself or not. */
   ended = null;
 
   /**
    * @param {object} options
-   * @param {string} options.srtUrl
+   * @param {string} [options.srtUrl]
+   * @param {string} [options.rtmpUrl] instead of it
    * @param {string} options.key
    * @param {string} options.file
    * @param {boolean} [options.loop] from the beginning again at the end, timestamps going on
    * @param {number} [options.fromS] begin there in the file
    */
-  constructor({ srtUrl, key, file, loop = false, fromS = 0 }) {
+  constructor({ srtUrl, rtmpUrl, key, file, loop = false, fromS = 0 }) {
+    this.#key = key;
     const args = ["-hide_banner", "-nostdin", "-v", "warning", "-re"];
     if (loop) {
       args.push("-stream_loop", "-1");
@@ -32,10 +38,13 @@ export class Publisher {
     if (fromS) {
       args.push("-ss", String(fromS));
     }
-    // ffmpeg's muxer waits up to 10 s for a track that has gone silent; encoders do not.
+    // ffmpeg's muxer waits up to 10 s for a track that has gone silent; encoders do not. Its FLV
+    // muxer insists on the order.
     const now = ["-max_interleave_delta", "1", "-muxdelay", "0"];
-    const target = ["-f", "mpegts", srtTarget(srtUrl, key)];
-    args.push("-i", file, "-map", "0", "-c", "copy", ...now, ...target);
+    const target = rtmpUrl
+      ? ["-f", "flv", rtmpTarget(rtmpUrl, key)]
+      : [...now, "-f", "mpegts", srtTarget(srtUrl, key)];
+    args.push("-i", file, "-map", "0", "-c", "copy", ...target);
     this.#process = start("ffmpeg", args);
     this.exited = this.#process.exited.then((exit) => {
       this.ended = exit;
@@ -49,7 +58,7 @@ export class Publisher {
 
   /** Its last lines, without the key. */
   log() {
-    return this.#process.tail().replaceAll(/publish:[\w-]+/g, "publish:***");
+    return this.#process.tail().replaceAll(this.#key, "***");
   }
 
   /** Leaves as OBS does at "Stop Streaming". */

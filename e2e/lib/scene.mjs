@@ -27,13 +27,18 @@ export async function openScene() {
  * @param {string[]} setting.rungs what the ladder must offer, highest first
  * @param {string} [setting.title]
  * @param {string} [setting.on] the transcoder to publish to
+ * @param {object} [setting.first] options of the first publisher
  * @param {(live: Live) => Promise<void>} body
  */
-export async function onLive(t, { scene, input, rungs, title, on = "transcoder" }, body) {
+export async function onLive(
+  t,
+  { scene, input, rungs, title, on = "transcoder", first = {} },
+  body,
+) {
   const broadcaster = await scene.api.broadcaster("e2e", title);
   const live = new Live(scene, broadcaster, await prepared(input), rungs);
   try {
-    await live.publish(on);
+    await live.publish(on, first);
     await live.begun();
     await body(live);
     assert.deepEqual(live.watch.faults(), [], "every version of every playlist was in order");
@@ -88,11 +93,12 @@ export class Live {
    * Connects a publisher with this stream's key. A transcoder at capacity frees a slot a moment
    * after a broadcast's last playlist is written, so one that is refused at once tries again.
    */
-  async publish(on = "transcoder", options = {}) {
-    const srtUrl = this.stack.srtUrlOf(on);
+  async publish(on = "transcoder", { by = "srt", ...options } = {}) {
+    const server =
+      by === "rtmp" ? { rtmpUrl: this.stack.rtmpUrlOf(on) } : { srtUrl: this.stack.srtUrlOf(on) };
     for (let attempt = 0; ; attempt += 1) {
       const publisher = new Publisher({
-        srtUrl,
+        ...server,
         key: this.broadcaster.key,
         file: this.file,
         ...options,

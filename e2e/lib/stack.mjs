@@ -56,6 +56,11 @@ export class Stack {
     return this;
   }
 
+  /** The same for RTMP. */
+  rtmpUrlOf(name) {
+    return this.facts.rtmp_urls[name];
+  }
+
   async #command(...args) {
     await run(launcher, [...args, "--dir", dir], { cwd: repository, timeoutMs: 120_000 });
     await this.reload();

@@ -1,13 +1,15 @@
-//! Reading MPEG-TS as it comes off a pipe or the network.
+//! MPEG-TS: read as it comes off a pipe or the network, and written ([`Muxer`]).
 //!
-//! The bytes may be cut anywhere, damaged or hostile: the reader never panics, keeps at most a few
+//! What is read may be cut anywhere, damaged or hostile: the reader never panics, keeps at most a few
 //! packets and two tables in memory, and gives the same packets however the input is chunked. It
 //! does not copy: a [`Packet`] borrows from the input wherever a packet lies in it whole.
 
+mod mux;
 mod pes;
 mod section;
 mod tables;
 
+pub use mux::{AUDIO_PID, AccessUnit, Muxer, Program, VIDEO_PID};
 pub use tables::{ElementaryStream, StreamType, Tables};
 
 use pes::Clock;

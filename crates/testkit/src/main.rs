@@ -88,7 +88,7 @@ enum InfraAction {
 #[derive(Debug, Args)]
 struct UpArguments {
     /// Name or address under which browsers and encoders reach this machine; any but localhost opens
-    /// the edge and SRT to the network
+    /// the edge, SRT and RTMP to the network
     #[arg(long, default_value = "localhost")]
     host: String,
     /// Does not ask for the documented ports first
@@ -190,7 +190,8 @@ async fn run(arguments: Arguments) -> Result<()> {
         Command::Add { service } => {
             let added = up::add(&existing(&path)?, &service).await?;
             let line = serde_json::json!({
-                "name": added.name, "url": added.url, "srt_url": added.srt_url
+                "name": added.name, "url": added.url,
+                "srt_url": added.srt_url, "rtmp_url": added.rtmp_url
             });
             progress.say(&line.to_string());
             Ok(())

@@ -1,8 +1,9 @@
-//! What the SRT thread may decide by itself, from memory alone.
+//! What the listeners may decide by themselves, from memory alone.
 //!
 //! libsrt asks on the thread that receives for every publisher, so nothing here waits: known-bad
 //! keys, malformed ids, a full machine and an address that tries too often are refused at once; all
-//! others are let in and checked with the stream service ([`crate::ingest`]).
+//! others are let in and checked with the stream service ([`crate::ingest`]). RTMP is decided by the
+//! same tables, the address before anything is read.
 
 use std::{
     collections::HashMap,
@@ -11,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use marquee_srt::{Admission, Reject, parse_stream_id};
+use marquee_rtmp::Refusal;
+use marquee_srt::{Reject, parse_stream_id};
 use sha2::{Digest, Sha256};
 
 /// How long a refused key is refused without asking again.
@@ -110,32 +112,80 @@ impl Doorman {
         self.tables().closed = true;
     }
 
-    fn decide(&self, key: KeyHash, peer: IpAddr, now: Instant) -> Result<(), Reject> {
+    fn decide(&self, key: KeyHash, peer: IpAddr, now: Instant) -> Result<(), NotNow> {
+        self.decide_key(key, now)?;
+        self.decide_address(peer, now)
+    }
+
+    fn decide_key(&self, key: KeyHash, now: Instant) -> Result<(), NotNow> {
+        let tables = self.tables();
+        let full = tables.holders.len() >= self.capacity && !tables.holders.contains_key(&key);
+        if tables.closed {
+            Err(NotNow::Closed)
+        } else if tables.bad_keys.get(&key).is_some_and(|until| *until > now) {
+            Err(NotNow::BadKey.counted())
+        } else if full || tables.pending >= MAX_PENDING {
+            Err(NotNow::AtCapacity.counted())
+        } else {
+            Ok(())
+        }
+    }
+
+    fn decide_address(&self, peer: IpAddr, now: Instant) -> Result<(), NotNow> {
         let mut tables = self.tables();
         if tables.closed {
-            return Err(Reject::Unavailable);
+            Err(NotNow::Closed)
+        } else if tables.spend_token(peer, now) {
+            Ok(())
+        } else {
+            Err(NotNow::TooOften.counted())
         }
-        if tables.bad_keys.get(&key).is_some_and(|until| *until > now) {
-            metrics::counter!("transcoder_publishers_refused_total", "reason" => "known_bad_key")
-                .increment(1);
-            return Err(Reject::BadKey);
-        }
-        let full = tables.holders.len() >= self.capacity && !tables.holders.contains_key(&key);
-        if full || tables.pending >= MAX_PENDING {
-            metrics::counter!("transcoder_publishers_refused_total", "reason" => "at_capacity")
-                .increment(1);
-            return Err(Reject::Busy);
-        }
-        if !tables.spend_token(peer, now) {
-            metrics::counter!("transcoder_publishers_refused_total", "reason" => "address_rate")
-                .increment(1);
-            return Err(Reject::Busy);
-        }
-        Ok(())
     }
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotNow {
+    Closed,
+    BadKey,
+    AtCapacity,
+    TooOften,
+}
+
+impl NotNow {
+    fn counted(self) -> Self {
+        let reason = match self {
+            Self::Closed => "closed",
+            Self::BadKey => "known_bad_key",
+            Self::AtCapacity => "at_capacity",
+            Self::TooOften => "address_rate",
+        };
+        metrics::counter!("transcoder_publishers_refused_total", "reason" => reason).increment(1);
+        self
+    }
+}
+
+impl From<NotNow> for Reject {
+    fn from(reason: NotNow) -> Self {
+        match reason {
+            NotNow::Closed => Self::Unavailable,
+            NotNow::BadKey => Self::BadKey,
+            NotNow::AtCapacity | NotNow::TooOften => Self::Busy,
+        }
+    }
+}
+
+impl From<NotNow> for Refusal {
+    fn from(reason: NotNow) -> Self {
+        match reason {
+            NotNow::Closed => Self::Unavailable,
+            NotNow::BadKey => Self::UnknownKey,
+            NotNow::AtCapacity | NotNow::TooOften => Self::Busy,
+        }
     }
 }
 
@@ -164,10 +214,20 @@ impl Tables {
     }
 }
 
-impl Admission for Doorman {
+impl marquee_srt::Admission for Doorman {
     fn check(&self, stream_id: &str, peer: SocketAddr) -> Result<(), Reject> {
         let request = parse_stream_id(stream_id)?;
-        self.decide(KeyHash::of(request.key), peer.ip(), Instant::now())
+        Ok(self.decide(KeyHash::of(request.key), peer.ip(), Instant::now())?)
+    }
+}
+
+impl marquee_rtmp::Admission for Doorman {
+    fn knock(&self, peer: SocketAddr) -> Result<(), Refusal> {
+        Ok(self.decide_address(peer.ip(), Instant::now())?)
+    }
+
+    fn check(&self, key: &str, _peer: SocketAddr) -> Result<(), Refusal> {
+        Ok(self.decide_key(KeyHash::of(key), Instant::now())?)
     }
 }
 
@@ -216,7 +276,7 @@ mod tests {
         let key = KeyHash::of("k");
         doorman.remember_bad(key);
         let now = Instant::now();
-        assert_eq!(doorman.decide(key, peer(), now), Err(Reject::BadKey));
+        assert_eq!(doorman.decide(key, peer(), now), Err(NotNow::BadKey));
         assert_eq!(doorman.decide(key, peer(), now + BAD_KEY_MEMORY), Ok(()));
     }
 
@@ -229,7 +289,7 @@ mod tests {
         assert!(doorman.has_room(held) && !doorman.has_room(KeyHash::of("other")));
         assert_eq!(
             doorman.decide(KeyHash::of("other"), peer(), now),
-            Err(Reject::Busy)
+            Err(NotNow::AtCapacity)
         );
         assert_eq!(doorman.decide(held, peer(), now), Ok(()));
         drop(slot);
@@ -261,8 +321,26 @@ mod tests {
     fn a_stream_id_that_is_no_publish_request_is_told_so() {
         let doorman = Doorman::new(1);
         let from = SocketAddr::from(([127, 0, 0, 1], 9));
-        assert_eq!(doorman.check("", from), Err(Reject::Malformed));
-        assert!(doorman.check("#!::r=abc,m=request", from).is_err());
+        let check = |stream_id| marquee_srt::Admission::check(&doorman, stream_id, from);
+        assert_eq!(check(""), Err(Reject::Malformed));
+        assert!(check("#!::r=abc,m=request").is_err());
+    }
+
+    #[test]
+    fn rtmp_is_decided_by_the_same_tables() {
+        let doorman = Doorman::new(1);
+        let from = SocketAddr::from(([127, 0, 0, 1], 9));
+        let check = |key| marquee_rtmp::Admission::check(&doorman, key, from);
+        let knock = || marquee_rtmp::Admission::knock(&doorman, from);
+        doorman.remember_bad(KeyHash::of("bad"));
+        assert_eq!(check("bad"), Err(Refusal::UnknownKey));
+        assert_eq!(check("other"), Ok(()));
+        let admitted = (0..100).filter(|_| knock().is_ok()).count();
+        assert!((20..30).contains(&admitted), "{admitted}");
+        assert_eq!(knock(), Err(Refusal::Busy));
+        doorman.close();
+        assert_eq!(knock(), Err(Refusal::Unavailable));
+        assert_eq!(check("other"), Err(Refusal::Unavailable));
     }
 
     #[test]
@@ -270,6 +348,6 @@ mod tests {
         let doorman = Doorman::new(1);
         doorman.close();
         let decision = doorman.decide(KeyHash::of("k"), peer(), Instant::now());
-        assert_eq!(decision, Err(Reject::Unavailable));
+        assert_eq!(decision, Err(NotNow::Closed));
     }
 }

@@ -9,7 +9,8 @@ use marquee_common::{
     server::{Check, ServeError, Service},
     telemetry,
 };
-use marquee_srt::{KeyLength, Listener, ListenerConfig, Passphrase, PassphraseError, SrtError};
+use marquee_rtmp::RtmpError;
+use marquee_srt::{KeyLength, ListenerConfig, Passphrase, PassphraseError, SrtError};
 use tokio::sync::Notify;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The SRT port cannot be had.
     #[error("SRT_BIND cannot be listened on")]
     Srt(#[from] SrtError),
+    /// The RTMP port cannot be had.
+    #[error("RTMP_BIND cannot be listened on")]
+    Rtmp(#[from] RtmpError),
     /// The passphrase has a length SRT does not take.
     #[error("SRT_PASSPHRASE is wrong")]
     Passphrase(#[from] PassphraseError),
@@ -79,7 +83,7 @@ pub struct App {
 }
 
 impl App {
-    /// Makes sure of the bucket, opens the SRT port, and starts all tasks.
+    /// Makes sure of the bucket, opens the SRT and RTMP ports, and starts all tasks.
     pub async fn build(config: Config) -> Result<Self, StartError> {
         let telemetry = telemetry::init("transcoder", &config.log);
         let client = s3::client(&config.s3);
@@ -111,8 +115,13 @@ impl App {
             tasks: delivery,
         });
         let registry = Registry::new(context);
-        let listener = Listener::bind(&listener_config(&config.ingest)?, doorman.clone())?;
-        tracing::info!(srt = %listener.local_addr(), "waiting for publishers");
+        let srt = marquee_srt::Listener::bind(&srt_config(&config.ingest)?, doorman.clone())?;
+        let rtmp = marquee_rtmp::Listener::bind(rtmp_config(&config.ingest), doorman.clone());
+        let rtmp = rtmp.await?;
+        tracing::info!(
+            srt = %srt.local_addr(), rtmp = %rtmp.local_addr(),
+            "waiting for publishers"
+        );
         let transcoder_url = config
             .advertise_url
             .as_str()
@@ -154,7 +163,8 @@ impl App {
             transcoder_url: transcoder_url.clone(),
             checks: TaskTracker::new(),
         });
-        lifecycle.spawn("srt ingest", ingest.run(listener, stop.clone()));
+        lifecycle.spawn("srt ingest", ingest.clone().run_srt(srt, stop.clone()));
+        lifecycle.spawn("rtmp ingest", ingest.run_rtmp(rtmp, stop.clone()));
         lifecycle.spawn("renewal and drain", async move {
             // Renewals go on while sessions drain: their last playlists need the lease.
             let renewals = renewal::run(authority, registry.clone(), transcoder_url, renew_now);
@@ -177,7 +187,7 @@ impl App {
     }
 }
 
-fn listener_config(ingest: &IngestConfig) -> Result<ListenerConfig, PassphraseError> {
+fn srt_config(ingest: &IngestConfig) -> Result<ListenerConfig, PassphraseError> {
     let key_length = match ingest.srt_key_length {
         SrtKeyLength::Aes128 => KeyLength::Aes128,
         SrtKeyLength::Aes192 => KeyLength::Aes192,
@@ -196,4 +206,12 @@ fn listener_config(ingest: &IngestConfig) -> Result<ListenerConfig, PassphraseEr
         backlog: BACKLOG,
         ..ListenerConfig::new(ingest.srt_bind)
     })
+}
+
+fn rtmp_config(ingest: &IngestConfig) -> marquee_rtmp::ListenerConfig {
+    marquee_rtmp::ListenerConfig {
+        no_data_timeout: Duration::from_millis(ingest.no_data_timeout_ms),
+        max_pending: MAX_PENDING,
+        ..marquee_rtmp::ListenerConfig::new(ingest.rtmp_bind)
+    }
 }

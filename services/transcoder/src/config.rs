@@ -7,7 +7,7 @@ use marquee_common::config::{HttpConfig, LogConfig, PublicUrls, Secret};
 use marquee_common::s3::S3Config;
 use url::Url;
 
-/// Live ingest: SRT in, an ffmpeg ladder, HLS segments and playlists out to S3.
+/// Live ingest: SRT and RTMP in, an ffmpeg ladder, HLS segments and playlists out to S3.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "transcoder", version)]
 pub struct Config {
@@ -62,6 +62,9 @@ pub struct IngestConfig {
     /// AES key length in bytes for `SRT_PASSPHRASE`: 16, 24 or 32.
     #[arg(long, env = "SRT_KEY_LENGTH", default_value = "16")]
     pub srt_key_length: SrtKeyLength,
+    /// Address and TCP port of the RTMP listener.
+    #[arg(long, env = "RTMP_BIND", default_value = "0.0.0.0:1935")]
+    pub rtmp_bind: SocketAddr,
     /// A publisher that sends nothing for so many ms is taken as gone.
     #[arg(long, env = "INGEST_NO_DATA_TIMEOUT_MS", default_value_t = 4000)]
     pub no_data_timeout_ms: u64,

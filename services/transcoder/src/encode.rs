@@ -46,8 +46,9 @@ pub(crate) mod program;
 mod progress;
 mod silence;
 mod supervise;
+mod thumbnail;
 
-pub use arguments::ffmpeg_arguments;
+pub use arguments::{THUMBNAIL_SECONDS, ffmpeg_arguments};
 pub use progress::Progress;
 pub use supervise::EncoderExit;
 
@@ -107,6 +108,7 @@ pub struct Encoder {
     orders: mpsc::Sender<Order>,
     exit: watch::Receiver<Option<EncoderExit>>,
     progress: watch::Receiver<Progress>,
+    thumbnails: watch::Receiver<Option<Bytes>>,
 }
 
 impl Encoder {
@@ -129,7 +131,7 @@ impl Encoder {
     {
         let sink = Arc::new(sink);
         let mut readers = JoinSet::new();
-        let mut mappings = Vec::with_capacity(plan.outputs.len() + 1);
+        let mut mappings = Vec::with_capacity(plan.outputs.len() + 2);
         for (fd, output) in (arguments::FIRST_FD..).zip(&plan.outputs) {
             let (pipe, child_end) = pipes::open().map_err(EncodeError::Pipe)?;
             mappings.push(FdMapping {
@@ -145,6 +147,15 @@ impl Encoder {
             parent_fd: child_end,
             child_fd: arguments::progress_fd(plan),
         });
+        let mut thumbnail_pipe = None;
+        if plan.thumbnail.is_some() {
+            let (pipe, child_end) = pipes::open().map_err(EncodeError::Pipe)?;
+            mappings.push(FdMapping {
+                parent_fd: child_end,
+                child_fd: arguments::thumbnail_fd(plan),
+            });
+            thumbnail_pipe = Some(pipe);
+        }
 
         // Niced, so that under load the box falls behind in encoding and not in receiving.
         let mut command = program::media_program("nice");
@@ -160,6 +171,10 @@ impl Encoder {
         // The pipes' write ends live in the command: with them open we would never see an end.
         drop(command);
 
+        let (pictures, thumbnails) = watch::channel(None);
+        if let Some(pipe) = thumbnail_pipe {
+            readers.spawn(thumbnail::follow(pipe, pictures));
+        }
         let (progress_out, progress) = watch::channel(Progress::default());
         readers.spawn(ProgressReader::new(Instant::now()).follow(progress_pipe, progress_out));
         let log = LogTail::default();
@@ -180,6 +195,7 @@ impl Encoder {
             orders,
             exit,
             progress,
+            thumbnails,
         })
     }
 
@@ -274,6 +290,12 @@ impl Encoder {
     /// How fast it works.
     pub fn progress(&self) -> Progress {
         *self.progress.borrow()
+    }
+
+    /// Its newest live thumbnail, a whole JPEG; a new one each [`THUMBNAIL_SECONDS`] of media where
+    /// the plan has one.
+    pub fn thumbnails(&self) -> watch::Receiver<Option<Bytes>> {
+        self.thumbnails.clone()
     }
 
     /// The id of the process, for the operator.

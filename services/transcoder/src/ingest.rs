@@ -1,11 +1,15 @@
-//! The way in: accepts SRT publishers, checks their key with the stream service while a bounded
-//! part of what they send waits, and hands them to their broadcast's session.
+//! The way in: accepts publishers by SRT and RTMP, checks their key with the stream service while a
+//! bounded part of what they send waits, and hands them to their broadcast's session.
+
+mod publisher;
+
+pub use publisher::{Closer, Publisher, Transport, TransportStats};
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use marquee_common::contract::ingest::{AuthorizeRequest, Authorized, IngestProtocol};
-use marquee_srt::{Closer, Connection, Listener, parse_stream_id};
+use marquee_rtmp::Refusal as Told;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -20,45 +24,9 @@ const CHECK_BYTES: usize = 4 << 20;
 /// How long a key may be under check.
 const CHECK_TIME: Duration = Duration::from_secs(5);
 
-/// A publisher whose key was admitted.
-#[derive(Debug)]
-pub struct Publisher {
-    connection: Connection,
-    waiting: VecDeque<Bytes>,
-}
-
-impl Publisher {
-    /// The next bytes of the transport stream; `None` when the publisher is gone.
-    pub async fn recv(&mut self) -> Option<Bytes> {
-        if let Some(bytes) = self.waiting.pop_front() {
-            return Some(bytes);
-        }
-        match self.connection.recv().await {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::info!(
-                    error = &error as &dyn std::error::Error,
-                    "the publisher's connection ended"
-                );
-                None
-            }
-        }
-    }
-
-    /// What SRT measured.
-    pub fn stats(&self) -> marquee_srt::Stats {
-        self.connection.stats()
-    }
-
-    /// Ends the connection from anywhere, at once.
-    pub fn closer(&self) -> Closer {
-        self.connection.closer()
-    }
-}
-
-/// Accepts publishers until the listener fails or `stop`.
+/// Takes publishers in.
 pub struct Ingest {
-    /// The doorman that the listener asks.
+    /// The doorman that the listeners ask.
     pub doorman: Arc<Doorman>,
     /// The stream service.
     pub authority: Authority,
@@ -71,20 +39,17 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// Accepts publishers until `stop`.
-    pub async fn run(self: Arc<Self>, mut listener: Listener, stop: CancellationToken) {
+    /// Accepts SRT publishers until the listener fails or `stop`.
+    pub async fn run_srt(
+        self: Arc<Self>,
+        mut listener: marquee_srt::Listener,
+        stop: CancellationToken,
+    ) {
         loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok(connection) => {
-                    let ingest = self.clone();
-                    self.checks
-                        .spawn(async move { ingest.check(connection).await });
-                }
-                Err(error) => {
+            match stop.run_until_cancelled(listener.accept()).await {
+                None => break,
+                Some(Ok(connection)) => self.take(Transport::Srt(connection)),
+                Some(Err(error)) => {
                     tracing::error!(
                         error = &error as &dyn std::error::Error,
                         "the SRT listener failed"
@@ -94,65 +59,112 @@ impl Ingest {
             }
         }
         listener.close().await;
+        self.finish_checks().await;
+    }
+
+    /// Accepts RTMP publishers until the listener fails or `stop`.
+    pub async fn run_rtmp(
+        self: Arc<Self>,
+        mut listener: marquee_rtmp::Listener,
+        stop: CancellationToken,
+    ) {
+        loop {
+            match stop.run_until_cancelled(listener.accept()).await {
+                None => break,
+                Some(Ok(connection)) => self.take(Transport::Rtmp(connection)),
+                Some(Err(error)) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "the RTMP listener failed"
+                    );
+                    break;
+                }
+            }
+        }
+        listener.close().await;
+        self.finish_checks().await;
+    }
+
+    fn take(self: &Arc<Self>, transport: Transport) {
+        let ingest = self.clone();
+        self.checks
+            .spawn(async move { ingest.check(transport).await });
+    }
+
+    async fn finish_checks(&self) {
         self.checks.close();
         self.checks.wait().await;
     }
 
-    async fn check(&self, mut connection: Connection) {
+    async fn check(&self, mut transport: Transport) {
         let Some(_pending) = self.doorman.pending() else {
+            transport.refuse(Told::Busy);
             return;
         };
-        let Ok(request) = parse_stream_id(connection.stream_id()) else {
+        let Ok(stream_key) = transport.stream_key().map(str::to_owned) else {
             return;
         };
-        let key = KeyHash::of(request.key);
-        let peer = connection.peer();
+        let key = KeyHash::of(&stream_key);
+        let protocol = transport.protocol();
+        let peer = transport.peer();
         // Before the authority is asked: its yes may end the publisher's life elsewhere.
         if !self.doorman.has_room(key) {
             refused("at_capacity");
+            transport.refuse(Told::Busy);
             return;
         }
         let question = AuthorizeRequest {
-            stream_key: request.key.to_owned(),
-            protocol: IngestProtocol::Srt,
+            stream_key,
+            protocol,
             remote_addr: peer.to_string(),
             transcoder_url: self.transcoder_url.clone(),
         };
-        metrics::counter!("transcoder_key_checks_total").increment(1);
+        metrics::counter!("transcoder_key_checks_total", "protocol" => name(protocol)).increment(1);
         let mut waiting = VecDeque::new();
         let asked_at = Instant::now();
         let answer = tokio::select! {
             answer = tokio::time::timeout(CHECK_TIME, self.authority.authorize(&question)) => answer,
-            () = keep(&mut connection, &mut waiting) => {
+            () = keep(&mut transport, &mut waiting) => {
                 tracing::info!(%peer, "a publisher left, or sent too much, before its key was checked");
                 return;
             }
         };
-        let publisher = Publisher {
-            connection,
-            waiting,
-        };
         match answer {
             Ok(Ok(authorized)) => {
+                tracing::info!(
+                    %peer, protocol = name(protocol), stream_id = %authorized.stream_id,
+                    "a publisher was admitted"
+                );
+                let publisher = Publisher::new(transport, waiting);
                 self.admit(key, authorized, asked_at, publisher).await;
             }
             Ok(Err(Refusal::BadKey { code })) => {
                 self.doorman.remember_bad(key);
                 refused(&code);
-                tracing::info!(%peer, code, "a publisher was refused");
+                tracing::info!(%peer, protocol = name(protocol), code, "a publisher was refused");
+                transport.refuse(match code.as_str() {
+                    "stream_key_expired" => Told::ExpiredKey,
+                    "held" => Told::Held,
+                    _ => Told::UnknownKey,
+                });
             }
             Ok(Err(Refusal::Contended)) => {
                 refused("key_contended");
                 tracing::warn!(%peer, "publishers fight for one key; the newest was refused");
+                transport.refuse(Told::Contended);
             }
             Ok(Err(error @ Refusal::Unreachable(_))) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "a key could not be checked"
                 );
+                let publisher = Publisher::new(transport, waiting);
                 self.admit_held(key, publisher).await;
             }
-            Err(_) => self.admit_held(key, publisher).await,
+            Err(_) => {
+                let publisher = Publisher::new(transport, waiting);
+                self.admit_held(key, publisher).await;
+            }
         }
     }
 
@@ -191,16 +203,23 @@ fn refused(reason: &str) {
         .increment(1);
 }
 
+fn name(protocol: IngestProtocol) -> &'static str {
+    match protocol {
+        IngestProtocol::Srt => "srt",
+        IngestProtocol::Rtmp => "rtmp",
+    }
+}
+
 /// Keeps what comes until the bound, or until the publisher leaves.
-async fn keep(connection: &mut Connection, waiting: &mut VecDeque<Bytes>) {
+async fn keep(transport: &mut Transport, waiting: &mut VecDeque<Bytes>) {
     let mut bytes = 0;
     while bytes <= CHECK_BYTES {
-        match connection.recv().await {
-            Ok(Some(chunk)) => {
+        match transport.recv().await {
+            Some(chunk) => {
                 bytes += chunk.len();
                 waiting.push_back(chunk);
             }
-            Ok(None) | Err(_) => return,
+            None => return,
         }
     }
 }

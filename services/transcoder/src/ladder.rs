@@ -19,7 +19,7 @@ use crate::source::Source;
 
 mod plan;
 
-pub use plan::{EncodePlan, Keyframes, Output, OutputVideo, Picture, Sound, TopRung};
+pub use plan::{EncodePlan, Keyframes, Output, OutputVideo, Picture, Sound, Thumbnail, TopRung};
 pub(crate) use plan::{buffer_kbit, max_rate_kbps};
 
 /// The video rungs, highest first.
@@ -158,6 +158,19 @@ fn size_on(rung: Rung, width: u32, height: u32) -> (u32, u32) {
         // To the nearest even number.
         let halves = (scaled + u64::from(short)) / (2 * u64::from(short));
         u32::try_from(halves * 2).unwrap_or(u32::MAX - 1).max(2)
+    };
+    (scale(width), scale(height))
+}
+
+/// The size of a picture whose longer side is at most `side`; never larger than the picture.
+fn fit(width: u32, height: u32, side: u32) -> (u32, u32) {
+    let long = width.max(height);
+    if long <= side {
+        return (even_floor(width), even_floor(height));
+    }
+    let scale = |length: u32| {
+        let scaled = u64::from(length) * u64::from(side) / u64::from(long);
+        even_floor(u32::try_from(scaled).unwrap_or(side))
     };
     (scale(width), scale(height))
 }

@@ -1,9 +1,9 @@
-//! The transcoder: takes publishers in by SRT, makes the ladder with ffmpeg, cuts it into HLS
+//! The transcoder: takes publishers in by SRT and RTMP, makes the ladder with ffmpeg, cuts it into HLS
 //! segments and stores them and their playlists in S3.
 //!
 //! - Owns: the objects `{stream_id}/…` of the `live-segments` bucket, while the stream service
 //!   says so. No database.
-//! - Consumes: SRT publishers; `POST /internal/streams/{id}/disconnect` and `…/finalize`.
+//! - Consumes: publishers by SRT and RTMP; `POST /internal/streams/{id}/disconnect` and `…/finalize`.
 //! - Emits: webhooks (`live`, `health`, `interrupted`, `ended`) and renewals to the stream service.
 //!
 //! One [`session`] an admitted stream runs the whole path: [`source`] looks at what comes in,

@@ -9,11 +9,13 @@ pub mod bandwidth;
 pub mod objects;
 pub mod playlists;
 pub mod spill;
+pub mod thumbnail;
 pub mod timelines;
 pub mod uploader;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 use marquee_common::{contract::StreamId, retry::Backoff};
 use marquee_hls::{
@@ -27,6 +29,7 @@ use self::{
     objects::{LiveObjects, SegmentBody, StorageError, playlist_key},
     playlists::PlaylistWriter,
     spill::Spill,
+    thumbnail::ThumbnailWriter,
     timelines::{RunStart, Timelines},
     uploader::Uploader,
 };
@@ -106,6 +109,7 @@ pub struct Output {
     timelines: Arc<Timelines>,
     uploader: Uploader,
     playlists: PlaylistWriter,
+    thumbnail: ThumbnailWriter,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -146,6 +150,13 @@ impl Output {
             stop.clone(),
             on_outcome,
         );
+        let thumbnail = ThumbnailWriter::start(
+            numbers.stream_id,
+            context.objects.clone(),
+            lease.clone(),
+            &tasks,
+            &stop,
+        );
         let playlists = PlaylistWriter::start(
             numbers.stream_id,
             context.objects.clone(),
@@ -158,6 +169,7 @@ impl Output {
             timelines,
             uploader,
             playlists,
+            thumbnail,
             tasks,
             stop,
         })
@@ -196,6 +208,11 @@ impl Output {
         }
     }
 
+    /// Shows the newest picture of the broadcast, a whole JPEG. Never waits.
+    pub fn show(&self, jpeg: Bytes) {
+        self.thumbnail.show(jpeg);
+    }
+
     /// Turns true when the master playlist, and all it leads to, is stored.
     pub fn playable(&self) -> watch::Receiver<bool> {
         self.playlists.playable()
@@ -226,6 +243,7 @@ impl Output {
     /// written, at most for `limit`.
     pub async fn end(&self, limit: Duration) -> Result<bool, Superseded> {
         self.playlists.stop_keeping();
+        self.thumbnail.stop();
         self.uploader.flush(limit).await;
         self.timelines.end();
         self.playlists.end(limit).await

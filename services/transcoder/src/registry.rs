@@ -14,7 +14,6 @@ use marquee_common::contract::{
     BroadcastId, StreamId,
     ingest::{Authorized, BroadcastState, DisconnectReason, RenewBroadcast, RenewedBroadcast},
 };
-use marquee_srt::Closer;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -24,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admission::{KeyHash, SlotGuard},
     events::Word,
-    ingest::Publisher,
+    ingest::{Closer, Publisher},
     lease::Lease,
     session::{Session, SessionContext},
 };

@@ -83,16 +83,20 @@ pub(super) fn body(section: &[u8], table: u8) -> Option<(u16, &[u8])> {
 
 /// Writes a section as packets of its own, with continuity counters that start at 0.
 pub(super) fn packetise(pid: u16, section: &[u8], out: &mut BytesMut) {
+    packetise_from(pid, section, &mut 0, out);
+}
+
+/// Writes a section as packets of its own; `counter` is the PID's next continuity counter.
+pub(super) fn packetise_from(pid: u16, section: &[u8], counter: &mut u8, out: &mut BytesMut) {
     let mut rest = section;
-    let mut counter = 0;
+    let mut first = true;
     loop {
-        let first = counter == 0;
         let [high, low] = pid.to_be_bytes();
         out.put_slice(&[
             0x47,
             high | if first { 0x40 } else { 0 },
             low,
-            0x10 | (counter & 0x0f),
+            0x10 | (*counter & 0x0f),
         ]);
         let mut room = PACKET - 4;
         if first {
@@ -103,7 +107,8 @@ pub(super) fn packetise(pid: u16, section: &[u8], out: &mut BytesMut) {
         out.put_slice(now);
         out.put_bytes(0xff, room - now.len());
         rest = later;
-        counter += 1;
+        first = false;
+        *counter = (*counter + 1) & 0x0f;
         if rest.is_empty() {
             return;
         }

@@ -63,7 +63,12 @@ impl Broadcast {
         Self::prepare(report, "admin", &about).await
     }
 
-    /// The URL that an encoder is given: server and key in one.
+    /// What an encoder is given for RTMP: the server's URL and the key.
+    pub fn rtmp(&self, report: &Report) -> (String, &str) {
+        (format!("{}/live", report.rtmp_url), &self.key)
+    }
+
+    /// The URL that an encoder is given for SRT: server and key in one.
     pub fn publish_url(&self, report: &Report) -> String {
         format!("{}?streamid=publish:{}", report.srt_url, self.key)
     }

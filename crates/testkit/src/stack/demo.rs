@@ -124,13 +124,16 @@ fn tell(report: &Report, broadcast: &Broadcast, own: &Broadcast, progress: &Prog
             format!("{} / {}  ({what})", user.username, user.password)
         })
         .collect();
+    let (server, key) = own.rtmp(report);
     progress.say(&format!(
         "\n  {title}\n\
          \n  Watch       {page}\
          \n  HLS         {hls}\
          \n  Log in at   {base}\
          \n              {logins}\
-         \n  OBS         Settings, Stream: Service is Custom, Stream Key stays empty, Server is\
+         \n  OBS         Settings, Stream: Service is Custom, and\
+         \n              Server {server}, Stream Key {key}\
+         \n              or by SRT, which takes lost packets better: the key stays empty, Server is\
          \n              {srt}\
          \n              Settings, Output: x264 with a keyframe interval of 2 s; then watch\
          \n              {own}\

@@ -10,7 +10,7 @@ use crate::{infra::workspace_root, servers::ServerOptions};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Options {
     /// The name under which browsers and encoders reach this machine. With any but `localhost` the
-    /// edge and the SRT listeners are open to the network.
+    /// edge and the SRT and RTMP listeners are open to the network.
     pub host: String,
     /// Whether the documented ports are asked for first.
     pub documented_ports: bool,

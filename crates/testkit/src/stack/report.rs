@@ -20,8 +20,8 @@ pub struct Report {
     pub gateway_url: String,
     /// Where publishers push, without the stream id.
     pub srt_url: String,
-    /// The same for RTMP, where it is served.
-    pub rtmp_url: Option<String>,
+    /// The same for RTMP, without `/live` and the key.
+    pub rtmp_url: String,
     /// The proxy, where it runs.
     pub proxy_url: Option<String>,
     /// The playback service, where it runs.
@@ -40,6 +40,8 @@ pub struct Report {
     pub services: BTreeMap<String, String>,
     /// Where each transcoder takes SRT.
     pub srt_urls: BTreeMap<String, String>,
+    /// Where each transcoder takes RTMP.
+    pub rtmp_urls: BTreeMap<String, String>,
     /// The processes by name, those that run now.
     pub pids: BTreeMap<String, i32>,
     /// Accounts to log in with.

@@ -19,6 +19,8 @@ pub struct Service {
     pub url: String,
     /// Where it takes SRT, if it does.
     pub srt_url: Option<String>,
+    /// Where it takes RTMP, if it does.
+    pub rtmp_url: Option<String>,
     /// How it is started.
     pub spec: Spec,
 }
@@ -44,6 +46,7 @@ const SERVICES: [(&str, u16); 4] = [
     ("gateway", 8080),
 ];
 const SRT_PORT: u16 = 8890;
+const RTMP_PORT: u16 = 1935;
 
 impl Plan<'_> {
     /// Every service, one instance each.
@@ -73,10 +76,24 @@ impl Plan<'_> {
         format!("http://{}:{}", self.options.host, self.edge_port)
     }
 
-    /// Where publishers push to.
+    /// Where publishers push to by SRT.
     pub fn srt_url(&self) -> Result<String> {
-        let port = self.srt_port("transcoder")?;
+        self.srt_url_of("transcoder")
+    }
+
+    /// Where publishers push to by RTMP.
+    pub fn rtmp_url(&self) -> Result<String> {
+        self.rtmp_url_of("transcoder")
+    }
+
+    fn srt_url_of(&self, name: &str) -> Result<String> {
+        let port = self.srt_port(name)?;
         Ok(format!("srt://{}:{port}", self.options.udp_host()))
+    }
+
+    fn rtmp_url_of(&self, name: &str) -> Result<String> {
+        let port = self.rtmp_port(name)?;
+        Ok(format!("rtmp://{}:{port}", self.options.host))
     }
 
     /// The base URL of a service's first instance.
@@ -106,18 +123,15 @@ impl Plan<'_> {
         spec.env.extend(self.options.settings.clone());
         // SHUTDOWN_GRACE_S and some.
         spec.grace_s = 25;
-        let srt_url = match binary {
-            "transcoder" => Some(format!(
-                "srt://{}:{}",
-                self.options.udp_host(),
-                self.srt_port(name)?
-            )),
-            _ => None,
+        let (srt_url, rtmp_url) = match binary {
+            "transcoder" => (Some(self.srt_url_of(name)?), Some(self.rtmp_url_of(name)?)),
+            _ => (None, None),
         };
         Ok(Service {
             name: name.to_owned(),
             url,
             srt_url,
+            rtmp_url,
             spec,
         })
     }
@@ -141,6 +155,7 @@ impl Plan<'_> {
             ("INTERNAL_API_KEY", self.dir.secret("internal_api_key")?),
             ("PUBLIC_BASE_URL", self.base_url()),
             ("PUBLIC_SRT_URL", self.srt_url()?),
+            ("PUBLIC_RTMP_URL", self.rtmp_url()?),
             ("TRUSTED_PROXIES", "127.0.0.0/8,::1/128".to_owned()),
             ("CORS_ALLOWED_ORIGINS", self.origins()),
         ]))
@@ -174,6 +189,14 @@ impl Plan<'_> {
                 (
                     "SRT_BIND",
                     format!("{}:{}", self.options.public_address(), self.srt_port(name)?),
+                ),
+                (
+                    "RTMP_BIND",
+                    format!(
+                        "{}:{}",
+                        self.options.public_address(),
+                        self.rtmp_port(name)?
+                    ),
                 ),
                 ("SPILL_DIR", self.dir.data(name).display().to_string()),
             ],
@@ -215,6 +238,12 @@ impl Plan<'_> {
         let documented =
             (name == "transcoder" && self.options.documented_ports).then_some(SRT_PORT);
         self.dir.udp_port(name, &format!("{name}-srt"), documented)
+    }
+
+    fn rtmp_port(&self, name: &str) -> Result<u16> {
+        let documented =
+            (name == "transcoder" && self.options.documented_ports).then_some(RTMP_PORT);
+        self.dir.tcp_port(name, &format!("{name}-rtmp"), documented)
     }
 }
 

@@ -171,7 +171,7 @@ fn report(
         base_url: plan.base_url(),
         gateway_url: plan.url("gateway")?,
         srt_url: plan.srt_url()?,
-        rtmp_url: None,
+        rtmp_url: plan.rtmp_url()?,
         proxy_url: None,
         playback_url: None,
         s3: plan.infra.s3.clone(),
@@ -181,6 +181,7 @@ fn report(
         internal_api_key: plan.dir.secret("internal_api_key")?,
         services: [("nginx".to_owned(), plan.base_url())].into(),
         srt_urls: [].into(),
+        rtmp_urls: [].into(),
         pids: [].into(),
         users,
     };
@@ -199,6 +200,11 @@ fn report(
                 report.srt_urls.entry(name).or_insert(url);
             }
         }
+        for (name, url) in earlier.rtmp_urls {
+            if plan.dir.running(&name)?.is_some() {
+                report.rtmp_urls.entry(name).or_insert(url);
+            }
+        }
     }
     Ok(report)
 }
@@ -207,6 +213,9 @@ fn enter(report: &mut Report, service: &Service) {
     let name = service.name.clone();
     report.services.insert(name.clone(), service.url.clone());
     if let Some(url) = &service.srt_url {
-        report.srt_urls.insert(name, url.clone());
+        report.srt_urls.insert(name.clone(), url.clone());
+    }
+    if let Some(url) = &service.rtmp_url {
+        report.rtmp_urls.insert(name, url.clone());
     }
 }

@@ -151,6 +151,18 @@ async fn what_is_missing_is_asked_for_again_at_once() {
 }
 
 #[tokio::test]
+async fn a_thumbnail_is_a_jpeg_and_kept_for_seconds_only() {
+    let edge = Fixture::start().await;
+    let key = format!("{}/thumbnail.jpg", unique());
+    let url = edge.url(&format!("/live-streams/{key}"));
+    edge.put(LIVE, &key, "picture").await;
+    let found = edge.http.get(&url).send().await.unwrap();
+    assert_eq!(found.status(), StatusCode::OK);
+    assert_eq!(header(&found, "content-type"), "image/jpeg");
+    assert_eq!(header(&found, "cache-control"), "public, max-age=5");
+}
+
+#[tokio::test]
 async fn media_can_be_read_from_any_page_but_not_written() {
     let edge = Fixture::start().await;
     let url = edge.url(&format!("/live-streams/{}/1.ts", unique()));

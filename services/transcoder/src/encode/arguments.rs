@@ -3,7 +3,8 @@
 //! Every flag here was measured; the reasons stand beside those that are not plain.
 
 use crate::ladder::{
-    AUDIO_KBPS, EncodePlan, Keyframes, OutputVideo, Picture, Sound, buffer_kbit, max_rate_kbps,
+    AUDIO_KBPS, EncodePlan, Keyframes, OutputVideo, Picture, Sound, Thumbnail, buffer_kbit,
+    max_rate_kbps,
 };
 
 use crate::source::LARGEST_STEP_SECONDS;
@@ -11,12 +12,20 @@ use crate::source::LARGEST_STEP_SECONDS;
 /// The child's descriptor of the first output; the others follow, and the progress pipe last.
 pub(super) const FIRST_FD: i32 = 3;
 
+/// Media seconds between two live thumbnails.
+pub const THUMBNAIL_SECONDS: u32 = 10;
+
 /// Samples a second of each audio track that is made.
 pub(super) const AUDIO_RATE: u32 = 48_000;
 
 /// The child's descriptor of the progress pipe.
 pub(super) fn progress_fd(plan: &EncodePlan) -> i32 {
     output_fd(plan.outputs.len())
+}
+
+/// The child's descriptor of the live thumbnail's pipe.
+pub(super) fn thumbnail_fd(plan: &EncodePlan) -> i32 {
+    output_fd(plan.outputs.len() + 1)
 }
 
 /// The child's descriptor of an output.
@@ -40,7 +49,9 @@ pub fn ffmpeg_arguments(plan: &EncodePlan) -> Vec<String> {
     for (index, output) in plan.outputs.iter().enumerate() {
         add_output(&mut args, plan, index, output.video);
     }
-    // Live thumbnails will be one more output here.
+    if plan.thumbnail.is_some() {
+        add_thumbnail(&mut args, plan);
+    }
     args.0
 }
 
@@ -114,6 +125,17 @@ fn add_encoder(args: &mut Arguments, keyframes: Keyframes, kbps: u32) {
     args.add("-fps_mode:v passthrough -enc_time_base:v 1:90000");
 }
 
+fn add_thumbnail(args: &mut Arguments, plan: &EncodePlan) {
+    // One thread: with more, each picture would wait for as many later ones, ten seconds apart.
+    args.add("-map [thumbnail] -c:v mjpeg -q:v 5 -threads:v 1");
+    // Full range by its flag. The pixel format that means the same is deprecated, and ffmpeg says so a
+    // dozen times in the log that is kept for its last words.
+    args.add("-color_range:v pc -strict:v unofficial");
+    args.add("-fps_mode:v passthrough -enc_time_base:v 1:90000");
+    args.add("-map_metadata -1 -flush_packets 1 -f mjpeg");
+    args.0.push(format!("pipe:{}", thumbnail_fd(plan)));
+}
+
 fn is_endless(plan: &EncodePlan) -> bool {
     plan.picture == Picture::Black || plan.sound == Sound::Silence
 }
@@ -128,13 +150,17 @@ fn filter_graphs(plan: &EncodePlan) -> Vec<String> {
             OutputVideo::Copied { .. } | OutputVideo::None => None,
         })
         .collect();
+    let thumbnail = plan.thumbnail.as_ref();
     let mut graphs = Vec::new();
     match plan.picture {
-        Picture::Source if !encoded.is_empty() => graphs.push(scaling_cascade(&encoded)),
+        Picture::Source if !encoded.is_empty() => {
+            graphs.push(scaling_cascade(&encoded, thumbnail));
+        }
+        Picture::Source => graphs.extend(thumbnail.map(|it| picture_taker("0:v:0", it))),
         Picture::Black => graphs.extend(encoded.iter().map(|(index, width, height)| {
             format!("color=c=black:s={width}x{height}:r=30,format=yuv420p[v{index}]")
         })),
-        Picture::Source | Picture::None => {}
+        Picture::None => {}
     }
     if plan.sound == Sound::Silence {
         graphs.push(silence(plan.outputs.len()));
@@ -142,20 +168,41 @@ fn filter_graphs(plan: &EncodePlan) -> Vec<String> {
     graphs
 }
 
-/// Each picture is scaled from the next larger one: a fifth cheaper than each from the source.
-fn scaling_cascade(encoded: &[(usize, u32, u32)]) -> String {
-    let mut steps = Vec::with_capacity(encoded.len());
+/// Each picture is scaled from the next larger one: a fifth cheaper than each from the source. The
+/// thumbnail is taken from the one it fits best.
+fn scaling_cascade(encoded: &[(usize, u32, u32)], thumbnail: Option<&Thumbnail>) -> String {
+    let mut steps = Vec::with_capacity(encoded.len() + 1);
     let mut from = "0:v:0".to_owned();
     for (position, (index, width, height)) in encoded.iter().enumerate() {
         let scale = format!("[{from}]scale={width}:{height}:flags=bilinear,format=yuv420p");
-        if position + 1 == encoded.len() {
-            steps.push(format!("{scale}[v{index}]"));
-        } else {
+        let mut takers = vec![format!("[v{index}]")];
+        if position + 1 < encoded.len() {
             from = format!("c{index}");
-            steps.push(format!("{scale},split=2[v{index}][{from}]"));
+            takers.push(format!("[{from}]"));
         }
+        let tapped = thumbnail.filter(|thumbnail| thumbnail.from_output == Some(*index));
+        if tapped.is_some() {
+            takers.push("[t]".to_owned());
+        }
+        let split = match takers.len() {
+            1 => String::new(),
+            count => format!(",split={count}"),
+        };
+        steps.push(format!("{scale}{split}{}", takers.concat()));
+        steps.extend(tapped.map(|thumbnail| picture_taker("t", thumbnail)));
     }
     steps.join(";")
+}
+
+/// Takes the first picture, and then one each [`THUMBNAIL_SECONDS`] (the times compared are floats),
+/// also after a clock that was set back. JPEG has the full range of values.
+fn picture_taker(from: &str, thumbnail: &Thumbnail) -> String {
+    let Thumbnail { width, height, .. } = thumbnail;
+    let due = f64::from(THUMBNAIL_SECONDS) - 0.005;
+    format!(
+        "[{from}]select='isnan(prev_selected_t)+lt(t,prev_selected_t)+gte(t,prev_selected_t+{due})',\
+         scale={width}:{height}:flags=bilinear:out_range=full,format=yuv420p[thumbnail]"
+    )
 }
 
 fn silence(outputs: usize) -> String {

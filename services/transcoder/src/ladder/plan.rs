@@ -2,13 +2,15 @@
 
 use marquee_hls::Rung;
 
-use super::{AUDIO_KBPS, Ladder, LadderError, rung_of, short_side_of, size_on, video_kbps};
+use super::{AUDIO_KBPS, Ladder, LadderError, fit, rung_of, short_side_of, size_on, video_kbps};
 use crate::source::{Source, VideoSource};
 
 /// Peak rate over the average one that the encoder may reach: `-maxrate`.
 const MAX_RATE_PERCENT: u32 = 107;
 /// What MPEG-TS adds, for BANDWIDTH.
 const CONTAINER_PERCENT: u64 = 108;
+/// The longer side of the live thumbnail.
+const THUMBNAIL_SIDE: u32 = 640;
 /// The size of the black picture that stands in for a camera that is off.
 const BLACK_SIZE: (u32, u32) = (640, 360);
 
@@ -89,6 +91,18 @@ pub struct Output {
     pub video: OutputVideo,
 }
 
+/// The live thumbnail, one more output of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thumbnail {
+    /// Width in pixels, even.
+    pub width: u32,
+    /// Height in pixels, even.
+    pub height: u32,
+    /// The output whose encoded picture it is made of; `None`: the source's, where nothing is
+    /// encoded.
+    pub from_output: Option<usize>,
+}
+
 /// Everything one ffmpeg run has to make. `encode::Encoder::start` takes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncodePlan {
@@ -100,6 +114,8 @@ pub struct EncodePlan {
     pub sound: Sound,
     /// What decides the encoded rungs' keyframes.
     pub keyframes: Keyframes,
+    /// The live thumbnail; none while there is no picture of the publisher's.
+    pub thumbnail: Option<Thumbnail>,
 }
 
 impl EncodePlan {
@@ -125,17 +141,23 @@ impl EncodePlan {
                 picture: Picture::None,
                 sound,
                 keyframes: Keyframes::EveryTwoSeconds,
+                thumbnail: None,
             });
         }
         let (picture, outputs) = match &source.video {
             Some(video) => (Picture::Source, outputs_from(ladder, video, top)),
             None => (Picture::Black, vec![black_output(ladder)]),
         };
+        let thumbnail = source
+            .video
+            .as_ref()
+            .map(|video| thumbnail_of(&outputs, video));
         let mut plan = Self {
             outputs,
             picture,
             sound,
             keyframes: Keyframes::EveryTwoSeconds,
+            thumbnail,
         };
         if plan.copies() {
             plan.keyframes = Keyframes::AsSource;
@@ -237,6 +259,31 @@ fn encoded(rung: Rung, video: &VideoSource) -> OutputVideo {
         width,
         height,
         kbps: video_kbps(rung),
+    }
+}
+
+/// Made of the smallest encoded picture that is large enough, since that is the cheapest to scale.
+fn thumbnail_of(outputs: &[Output], video: &VideoSource) -> Thumbnail {
+    let encoded = outputs.iter().enumerate().filter_map(|(index, output)| {
+        let OutputVideo::Encoded { width, height, .. } = output.video else {
+            return None;
+        };
+        Some((index, width, height))
+    });
+    let large_enough =
+        |(_, width, height): &(usize, u32, u32)| *width.max(height) >= THUMBNAIL_SIDE;
+    let from = encoded
+        .clone()
+        .rfind(large_enough)
+        .or_else(|| encoded.clone().next());
+    let (width, height) = from.map_or((video.width, video.height), |(_, width, height)| {
+        (width, height)
+    });
+    let (width, height) = fit(width, height, THUMBNAIL_SIDE);
+    Thumbnail {
+        width,
+        height,
+        from_output: from.map(|(index, ..)| index),
     }
 }
 

@@ -15,6 +15,8 @@ use marquee_hls::{BroadcastTag, Rung, SegmentName};
 pub const PLAYLIST_DEADLINE: Duration = Duration::from_secs(2);
 /// A segment that is not stored by then is tried again.
 pub const SEGMENT_DEADLINE: Duration = Duration::from_secs(10);
+/// A thumbnail that is not stored by then is left: the next one is newer.
+pub const THUMBNAIL_DEADLINE: Duration = Duration::from_secs(5);
 /// Longest wait for a list page or a playlist read back.
 const READ_DEADLINE: Duration = Duration::from_secs(5);
 /// More than any playlist of ours: 1,800 s of 0.5 s segments is under 200 KB.
@@ -144,6 +146,25 @@ impl LiveObjects {
         Ok(())
     }
 
+    /// Replaces a thumbnail.
+    pub async fn put_thumbnail(&self, key: &str, jpeg: Bytes) -> Result<(), StorageError> {
+        if jpeg.is_empty() {
+            return Err(StorageError::Empty { key: key.into() });
+        }
+        let call = Box::pin(
+            self.client
+                .put_object()
+                .bucket(&self.bucket)
+                .key(key)
+                .content_type("image/jpeg")
+                .cache_control("public, max-age=5")
+                .body(ByteStream::from(jpeg))
+                .send(),
+        );
+        within(THUMBNAIL_DEADLINE, "put", key, call).await?;
+        Ok(())
+    }
+
     /// Reads a playlist; `None` when there is none.
     pub async fn get_playlist(&self, key: &str) -> Result<Option<String>, StorageError> {
         let read = Box::pin(async {
@@ -242,6 +263,11 @@ pub fn playlist_key(stream_id: StreamId, rung: Rung) -> String {
 /// Key of a stream's master playlist.
 pub fn master_key(stream_id: StreamId) -> String {
     format!("{stream_id}/master.m3u8")
+}
+
+/// Key of a stream's live thumbnail.
+pub fn thumbnail_key(stream_id: StreamId) -> String {
+    format!("{stream_id}/thumbnail.jpg")
 }
 
 async fn within<T, E>(

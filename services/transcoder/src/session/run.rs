@@ -105,6 +105,7 @@ impl Session {
         let exited = encoder.exited();
         tokio::pin!(exited);
         let mut misaligned = cutter.misaligned();
+        let mut thumbnails = encoder.thumbnails();
         let mut look = tokio::time::interval(LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_health = Instant::now() + HEALTH_INTERVAL;
@@ -133,6 +134,7 @@ impl Session {
                         return RunEnd::Fell(fell(&EncodeError::Stalled, None));
                     }
                     self.tell_live();
+                    self.show_thumbnail(&mut thumbnails);
                     if Instant::now() >= next_health {
                         next_health += HEALTH_INTERVAL;
                         self.tell_health(feed, encoder);
@@ -204,6 +206,16 @@ impl Session {
         }
     }
 
+    fn show_thumbnail(&self, pictures: &mut watch::Receiver<Option<Bytes>>) {
+        let Some(output) = &self.output else { return };
+        // An error: the encoder is gone, and what it showed was seen.
+        if pictures.has_changed().unwrap_or(false)
+            && let Some(jpeg) = pictures.borrow_and_update().clone()
+        {
+            output.show(jpeg);
+        }
+    }
+
     fn tell_health(&mut self, feed: &Feed, encoder: &Encoder) {
         let source = feed.inspector().stats();
         let transport = feed.publisher().stats();
@@ -217,7 +229,7 @@ impl Session {
         self.send(TranscoderEventKind::Health(HealthData {
             bitrate_bps: source.bitrate_bps,
             fps: progress.fps,
-            rtt_ms: Some(transport.rtt_ms),
+            rtt_ms: transport.rtt_ms,
             packets_lost: transport.packets_lost,
             packets_dropped: transport.packets_dropped,
             encode_speed: progress.speed,

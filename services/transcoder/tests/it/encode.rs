@@ -2,7 +2,7 @@
 //! session drives them: all rungs have to be cut at the same frames.
 
 mod audio;
-mod clips;
+pub mod clips;
 mod gops;
 mod process;
 mod rig;

@@ -10,3 +10,4 @@
 mod encode;
 mod output;
 mod storage;
+mod thumbnail;

@@ -78,6 +78,8 @@ struct Settings {
 /// A live bucket, and a folder of one stream in it.
 pub struct Storage {
     pub context: OutputContext,
+    /// Asks past nothing: through the door, too.
+    pub client: aws_sdk_s3::Client,
     pub door: Door,
     pub stream_id: StreamId,
     _spill: tempfile::TempDir,
@@ -101,14 +103,16 @@ impl Storage {
         s3::ensure_bucket(&client, "live-segments", BucketAccess::PublicRead)
             .await
             .unwrap();
+        let objects = LiveObjects::new(&client, "live-segments".into());
         let spill = tempfile::tempdir().unwrap();
         Self {
             context: OutputContext {
-                objects: LiveObjects::new(&client, "live-segments".into()),
+                objects,
                 spill: Spill::claim(spill.path().into(), 1 << 20).unwrap(),
                 memory_bytes: 1 << 20,
                 dvr_window: Duration::from_mins(30),
             },
+            client,
             door,
             stream_id: StreamId::new(),
             _spill: spill,

@@ -80,8 +80,9 @@ fn packages() -> Vec<Package> {
 /// Workspace crates that a package may be built with.
 fn allowed(folder: &str) -> &'static [&'static str] {
     match folder {
-        "services/transcoder" => &["common", "srt", "hls"],
+        "services/transcoder" => &["common", "srt", "rtmp", "hls"],
         "services/recording" | "services/playback" => &["common", "hls"],
+        "crates/rtmp" => &["hls"],
         "crates/testkit" => &["common"],
         _ if folder.starts_with("services/") => &["common"],
         _ => &[],

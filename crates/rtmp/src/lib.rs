@@ -1,0 +1,75 @@
+//! A small RTMP server for publishers: encoders push H.264 or H.265 with AAC, the transcoder reads it
+//! as MPEG-TS, as it reads what comes by SRT.
+//!
+//! Why our own: docs/adr/0019-own-rtmp-server.md.
+//!
+//! ```no_run
+//! # use std::{net::SocketAddr, sync::Arc};
+//! use marquee_rtmp::{Admission, Listener, ListenerConfig, Refusal};
+//!
+//! struct Anyone;
+//! impl Admission for Anyone {
+//!     fn knock(&self, _peer: SocketAddr) -> Result<(), Refusal> {
+//!         Ok(())
+//!     }
+//!     fn check(&self, _key: &str, _peer: SocketAddr) -> Result<(), Refusal> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let config = ListenerConfig::new("[::]:1935".parse()?);
+//! let mut listener = Listener::bind(config, Arc::new(Anyone)).await?;
+//! while let Ok(mut connection) = listener.accept().await {
+//!     connection.admit();
+//!     tokio::spawn(async move {
+//!         while let Ok(Some(_mpeg_ts)) = connection.recv().await {}
+//!     });
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Layers
+//! [`Listener`] accepts and bounds; `wire` reads and writes with deadlines; `session` is the
+//! conversation without a socket; under it `handshake`, `chunk` and `amf0` are the protocol, and
+//! `remux` with `flv`, `nal` and `aac` makes a transport stream of the media. All but the first two
+//! are pure.
+//!
+//! # What a stranger can cost
+//! Until it is admitted, a connection holds at most 128 KiB of unfinished messages in at most 64
+//! chunk streams; afterwards 10 MiB, which is what the largest keyframe needs. It has ten seconds, all
+//! together, to ask to publish. Commands are at most 64 KiB, nested at most eight deep. There are
+//! limits of connections that have not asked yet, for all and for each address.
+//!
+//! # When the reader lags
+//! Nothing more is read from the socket, and TCP holds the publisher back; no bytes are lost.
+//!
+//! # Secrets
+//! The key is part of what a publisher sends as a path. No `Debug`, error or log line here contains it.
+
+mod aac;
+mod amf0;
+mod chunk;
+mod config;
+mod connection;
+mod error;
+mod flv;
+mod handshake;
+mod listener;
+mod nal;
+mod publish;
+mod remux;
+mod session;
+mod wire;
+
+pub use amf0::Amf0Error;
+pub use chunk::ChunkError;
+pub use config::ListenerConfig;
+pub use connection::{Closer, Connection};
+pub use error::{RecvError, RtmpError};
+pub use flv::MediaError;
+pub use handshake::NotRtmp;
+pub use listener::Listener;
+pub use publish::{Admission, PathError, Refusal};
+pub use session::SessionError;

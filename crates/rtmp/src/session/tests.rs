@@ -1,0 +1,255 @@
+//! Conversations, as encoders and others hold them.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What an encoder sends.
+#[derive(Default)]
+struct Encoder(BytesMut);
+
+impl Encoder {
+    fn new() -> Self {
+        let mut encoder = Self::default();
+        encoder.0.put_u8(3);
+        encoder.0.put_bytes(0, 1536 * 2);
+        encoder
+    }
+
+    fn send(&mut self, kind: u8, stream: u32, payload: &[u8]) -> &mut Self {
+        write_message(3, kind, stream, payload, 128, &mut self.0);
+        self
+    }
+
+    fn command(&mut self, values: &[Value]) -> &mut Self {
+        let mut payload = BytesMut::new();
+        for value in values {
+            amf0::write(value, &mut payload);
+        }
+        self.send(kind::COMMAND, 0, &payload)
+    }
+
+    fn connect(&mut self, app: &str) -> &mut Self {
+        let args = Value::Object(vec![
+            ("app".to_owned(), app.into()),
+            (
+                "tcUrl".to_owned(),
+                format!("rtmp://host/{app}").as_str().into(),
+            ),
+        ]);
+        self.command(&["connect".into(), Value::Number(1.0), args])
+    }
+
+    fn publish(&mut self, name: &str) -> &mut Self {
+        self.command(&["createStream".into(), Value::Number(2.0), Value::Null])
+            .command(&[
+                "publish".into(),
+                Value::Number(3.0),
+                Value::Null,
+                name.into(),
+                "live".into(),
+            ])
+    }
+}
+
+/// A conversation up to where it stops or fails.
+fn hold(encoder: &Encoder) -> (Session, Result<Step, SessionError>) {
+    let mut session = Session::new();
+    session.receive(&encoder.0);
+    loop {
+        match session.step() {
+            Ok(Step::Publish(request)) => {
+                session.admit();
+                if session.input.is_empty() {
+                    return (session, Ok(Step::Publish(request)));
+                }
+            }
+            other => return (session, other),
+        }
+    }
+}
+
+/// What an encoder is told: the first and the fourth value of each command.
+fn told(session: &mut Session) -> Vec<(String, Value)> {
+    let mut out = BytesMut::from(&session.take_output()[..]);
+    if out.first() == Some(&3) {
+        let _ = out.split_to(1 + 2 * 1536);
+    }
+    let mut chunks = ChunkReader::new();
+    let mut commands = Vec::new();
+    while let Some(message) = chunks.next(&mut out).unwrap() {
+        match message.kind {
+            kind::SET_CHUNK_SIZE => chunks.set_chunk_size(be32(&message.payload)).unwrap(),
+            kind::COMMAND => {
+                let mut values = amf0::read_all(&message.payload).unwrap();
+                let name = values[0].as_str().unwrap().to_owned();
+                commands.push((name, values.pop().unwrap()));
+            }
+            _ => {}
+        }
+    }
+    commands
+}
+
+fn codes(session: &mut Session) -> Vec<String> {
+    told(session)
+        .iter()
+        .filter_map(|(_, info)| Some(info.get("code")?.as_str()?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn an_encoder_that_connects_and_publishes_is_told_to_begin() {
+    let mut encoder = Encoder::new();
+    encoder.connect("live").publish("KEY?x=1");
+    let (mut session, end) = hold(&encoder);
+    let request = PublishRequest { key: "KEY".into() };
+    assert_eq!(end, Ok(Step::Publish(request)));
+    assert_eq!(
+        codes(&mut session),
+        ["NetConnection.Connect.Success", "NetStream.Publish.Start"]
+    );
+}
+
+#[test]
+fn what_is_refused_is_told_why() {
+    let mut elsewhere = Encoder::new();
+    elsewhere.connect("vod");
+    let mut impossible = Encoder::new();
+    impossible.connect("live").publish("a b");
+    let mut viewer = Encoder::new();
+    let play = ["play".into(), Value::Number(4.0), Value::Null, "x".into()];
+    viewer.connect("live").command(&play);
+    let mut av1 = Encoder::new();
+    let sequence = [0x90, b'a', b'v', b'0', b'1', 0];
+    av1.connect("live")
+        .publish("KEY")
+        .send(kind::VIDEO, 1, &sequence);
+    for (encoder, code) in [
+        (elsewhere, "NetConnection.Connect.InvalidApp"),
+        (impossible, "NetStream.Publish.BadName"),
+        (viewer, "NetStream.Play.Failed"),
+        (av1, "NetStream.Publish.Rejected"),
+    ] {
+        let (mut session, end) = hold(&encoder);
+        session.fail(&end.unwrap_err());
+        assert_eq!(codes(&mut session).last().unwrap(), code);
+    }
+}
+
+#[test]
+fn a_refusal_has_words_for_a_person() {
+    let mut encoder = Encoder::new();
+    encoder.connect("live").publish("KEY");
+    let mut session = Session::new();
+    session.receive(&encoder.0);
+    assert!(matches!(session.step(), Ok(Step::Publish(_))));
+    session.refuse(Refusal::ExpiredKey);
+    let (name, info) = told(&mut session).pop().unwrap();
+    assert_eq!(name, "onStatus");
+    let text = |field| info.get(field).unwrap().as_str().unwrap().to_owned();
+    assert_eq!(text("code"), "NetStream.Publish.BadName");
+    assert!(text("description").contains("expired"));
+}
+
+#[test]
+fn pings_are_answered_and_bytes_acknowledged() {
+    let mut encoder = Encoder::new();
+    encoder
+        .connect("live")
+        .send(kind::WINDOW_SIZE, 0, &1000_u32.to_be_bytes())
+        .send(kind::USER_CONTROL, 0, &[0, 6, 0, 0, 0, 42]);
+    let (mut session, end) = hold(&encoder);
+    assert_eq!(end, Ok(Step::More));
+    session.take_output();
+    session.receive(&[2; 1]);
+    let out = session.take_output();
+    assert_eq!(out[7], kind::ACKNOWLEDGEMENT);
+
+    let (mut session, _) = hold(&encoder);
+    let out = session.take_output();
+    assert_eq!(out[out.len() - 6..], [0, 7, 0, 0, 0, 42]);
+}
+
+#[test]
+fn an_encoder_that_stops_ends_its_publication_but_not_before_it_began() {
+    let delete = ["deleteStream".into(), Value::Number(5.0), Value::Null];
+    let mut encoder = Encoder::new();
+    encoder.connect("live").command(&delete);
+    assert_eq!(hold(&encoder).1, Ok(Step::More));
+    encoder.publish("KEY").command(&delete);
+    assert_eq!(hold(&encoder).1, Ok(Step::Ended));
+}
+
+#[test]
+fn an_order_that_makes_no_sense_is_an_error() {
+    let mut media = Encoder::new();
+    media.connect("live").send(kind::AUDIO, 1, &[0xaf, 1, 0]);
+    let mut early = Encoder::new();
+    early.publish("KEY");
+    let mut twice = Encoder::new();
+    twice.connect("live").publish("KEY").publish("OTHER");
+    for encoder in [media, early, twice] {
+        assert!(matches!(hold(&encoder).1, Err(SessionError::Order(_))));
+    }
+    let mut http = Encoder::default();
+    http.0.put_slice(b"GET / HTTP/1.1\r\n");
+    assert!(matches!(hold(&http).1, Err(SessionError::NotRtmp(_))));
+}
+
+#[test]
+fn no_error_repeats_the_key() {
+    let mut encoder = Encoder::new();
+    encoder.connect("live/SECRET/extra").publish("SECRET");
+    let error = hold(&encoder).1.unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("SECRET"));
+}
+
+/// The transport stream of a whole conversation that comes in pieces of so many bytes.
+fn media_of(conversation: &[u8], piece: usize) -> BytesMut {
+    let mut session = Session::new();
+    let mut media = BytesMut::new();
+    for bytes in conversation.chunks(piece) {
+        session.receive(bytes);
+        while !matches!(session.step(), Ok(Step::More)) {
+            session.admit();
+        }
+        media.extend_from_slice(&session.take_media());
+    }
+    media
+}
+
+proptest! {
+    #[test]
+    fn the_same_transport_stream_comes_out_however_the_bytes_are_cut(
+        frames in prop::collection::vec((0..100_u16, 1..3000_usize), 1..8), piece in 1..6000_usize,
+    ) {
+        let mut encoder = Encoder::new();
+        encoder
+            .connect("live")
+            .publish("KEY")
+            .send(kind::AUDIO, 1, &[0xaf, 0, 0x12, 0x10])
+            .send(kind::VIDEO, 1, &[0x17, 0, 0, 0, 0, 1, 0x42, 0xc0, 0x1e, 0xff, 0xe0, 0]);
+        for (fill, size) in frames {
+            let mut tag = vec![0x17, 1, 0, 0, 0];
+            tag.extend(u32::try_from(size).unwrap().to_be_bytes());
+            tag.resize(tag.len() + size, u8::try_from(fill).unwrap());
+            encoder.send(kind::VIDEO, 1, &tag).send(kind::AUDIO, 1, &[0xaf, 1, 7, 7]);
+        }
+        let whole = media_of(&encoder.0, usize::MAX);
+        prop_assert!(!whole.is_empty());
+        prop_assert_eq!(media_of(&encoder.0, piece), whole);
+    }
+
+    #[test]
+    fn strangers_after_the_handshake_make_nothing_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..3000),
+    ) {
+        let mut encoder = Encoder::new();
+        encoder.connect("live").publish("KEY");
+        encoder.0.extend_from_slice(&bytes);
+        let _ = hold(&encoder);
+    }
+}

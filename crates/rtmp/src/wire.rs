@@ -1,0 +1,99 @@
+//! A session on its socket: reads with deadlines, writes with deadlines, and says goodbye.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::publish::PublishRequest;
+use crate::session::{Session, SessionError, Step};
+
+/// Longest wait for a publisher to take what it is told.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a connection that is over is still read, so that its last status is not lost: a socket
+/// that is closed with bytes unread resets the connection.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Read at once.
+const SETUP_BYTES: usize = 4 << 10;
+const MEDIA_BYTES: usize = 64 << 10;
+
+/// A connection, up to the session.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    pub(crate) session: Session,
+    buffer: Vec<u8>,
+}
+
+/// Why a connection is over before it published.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SetupError {
+    #[error("it left before it asked to publish")]
+    Left,
+    #[error("it cannot be read or written")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Session(#[from] SessionError),
+}
+
+impl Wire {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            session: Session::new(),
+            buffer: vec![0; SETUP_BYTES],
+        }
+    }
+
+    /// Goes on until the publisher asks to publish.
+    pub(crate) async fn until_publish(&mut self) -> Result<PublishRequest, SetupError> {
+        loop {
+            let step = self.session.step();
+            match step {
+                Ok(Step::Publish(request)) => {
+                    self.flush().await?;
+                    self.buffer.resize(MEDIA_BYTES, 0);
+                    return Ok(request);
+                }
+                // Nothing is published yet that could end.
+                Ok(Step::More | Step::Ended) => self.flush().await?,
+                Err(error) => {
+                    self.session.fail(&error);
+                    return Err(error.into());
+                }
+            }
+            if self.read().await? == 0 {
+                return Err(SetupError::Left);
+            }
+        }
+    }
+
+    /// Reads what there is and gives it to the session; 0 at the connection's end. Cancel safe.
+    pub(crate) async fn read(&mut self) -> io::Result<usize> {
+        let read = self.stream.read(&mut self.buffer).await?;
+        self.session.receive(&self.buffer[..read]);
+        Ok(read)
+    }
+
+    /// Sends what the session has to say.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        let out = self.session.take_output();
+        if out.is_empty() {
+            return Ok(());
+        }
+        timeout(WRITE_LIMIT, self.stream.write_all(&out)).await?
+    }
+
+    /// Sends the last words and waits a moment until they are read.
+    pub(crate) async fn farewell(mut self) {
+        let goodbye = async {
+            self.flush().await?;
+            self.stream.shutdown().await?;
+            while self.stream.read(&mut self.buffer).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // It is gone either way.
+        let _ = timeout(FAREWELL, goodbye).await;
+    }
+}

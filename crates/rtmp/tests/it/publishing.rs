@@ -1,0 +1,190 @@
+//! Publishers that behave.
+
+use std::time::{Duration, Instant};
+
+use marquee_hls::ts::{PacketKind, Reader, StreamType};
+use marquee_rtmp::{Connection, Listener, RecvError, Refusal};
+
+use crate::obs::Obs;
+use crate::{accept, everything, in_time, listen};
+
+const KEY: &str = "c29tZSBrZXkgdGhhdCBvcGVucyBzb21ldGhpbmc";
+
+/// A publisher that was told to begin.
+async fn admitted(listener: &mut Listener) -> (Obs, Connection) {
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    obs.request(KEY).await;
+    let connection = accept(listener).await;
+    connection.admit();
+    obs.hears().await;
+    (obs, connection)
+}
+
+#[tokio::test]
+async fn obs_publishes_and_what_it_sends_comes_out_as_a_transport_stream() {
+    let mut listener = listen(|_| {}).await;
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    obs.request(KEY).await;
+    let mut connection = accept(&mut listener).await;
+    assert_eq!(connection.stream_key(), KEY);
+    assert!(!format!("{connection:?}").contains(KEY));
+    connection.admit();
+    let (name, texts) = obs.hears().await;
+    assert_eq!(name, "onStatus");
+    assert!(
+        texts.contains(&"NetStream.Publish.Start".to_owned()),
+        "{texts:?}"
+    );
+
+    obs.headers().await;
+    for index in 0..30 {
+        obs.frame(index * 33, index == 0, 9_000).await;
+    }
+    obs.stop(KEY).await;
+    let bytes = everything(&mut connection).await;
+    let (mut frames, mut sounds, mut keyframes) = (0, 0, 0);
+    let mut reader = Reader::new();
+    reader.push(&bytes, &mut |packet| {
+        if let Some(start) = packet.start {
+            match packet.kind {
+                PacketKind::Video => frames += 1,
+                _ => sounds += 1,
+            }
+            keyframes += i32::from(start.random_access && packet.kind == PacketKind::Video);
+        }
+    });
+    assert_eq!((frames, sounds, keyframes), (30, 30, 1));
+    let tables = reader.tables();
+    assert_eq!(tables.video().unwrap().stream_type, StreamType::H264);
+    assert_eq!(tables.audio().unwrap().stream_type, StreamType::AAC);
+    obs.is_closed().await;
+}
+
+#[tokio::test]
+async fn a_refused_publisher_is_told_why_from_memory_and_after_the_check() {
+    let mut listener = listen(|_| {}).await;
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    let (name, texts) = obs.publish("known-bad").await;
+    assert_eq!(name, "onStatus");
+    assert!(
+        texts.contains(&"NetStream.Publish.BadName".to_owned()),
+        "{texts:?}"
+    );
+    obs.is_closed().await;
+
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    obs.request(KEY).await;
+    accept(&mut listener).await.refuse(Refusal::Contended);
+    let (_, texts) = obs.hears().await;
+    assert!(
+        texts.contains(&"NetStream.Publish.Rejected".to_owned()),
+        "{texts:?}"
+    );
+    assert!(texts.contains(&Refusal::Contended.description().to_owned()));
+    obs.is_closed().await;
+}
+
+#[tokio::test]
+async fn a_publisher_nobody_wanted_is_told_to_try_again() {
+    let mut listener = listen(|_| {}).await;
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    obs.request(KEY).await;
+    drop(accept(&mut listener).await);
+    let (_, texts) = obs.hears().await;
+    assert!(
+        texts.contains(&Refusal::Unavailable.description().to_owned()),
+        "{texts:?}"
+    );
+    obs.is_closed().await;
+}
+
+#[tokio::test]
+async fn a_viewer_is_told_that_nothing_is_played_here() {
+    let listener = listen(|_| {}).await;
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    obs.command("play", &[vec![5], vec![2, 0, 1, b'x']]).await;
+    let (_, texts) = obs.hears().await;
+    assert!(
+        texts.contains(&"NetStream.Play.Failed".to_owned()),
+        "{texts:?}"
+    );
+    obs.is_closed().await;
+}
+
+#[tokio::test]
+async fn a_closed_publisher_is_gone_at_once() {
+    let mut listener = listen(|_| {}).await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
+    obs.headers().await;
+    let closer = connection.closer();
+    let began = Instant::now();
+    closer.close();
+    closer.close();
+    assert_eq!(in_time(connection.recv()).await, Err(RecvError::Closed));
+    obs.is_closed().await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_publisher_that_vanishes_is_noticed_by_our_own_timer() {
+    let silence = Duration::from_millis(300);
+    let mut listener = listen(|config| config.no_data_timeout = silence).await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
+    obs.headers().await;
+    obs.frame(0, true, 500).await;
+    // The socket stays open, and nothing comes.
+    let end = loop {
+        match in_time(connection.recv()).await {
+            Ok(Some(_)) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(end, Err(RecvError::NoData(silence)));
+}
+
+#[tokio::test]
+async fn a_reader_that_lags_holds_the_publisher_back_and_loses_nothing() {
+    let mut listener = listen(|config| config.no_data_timeout = Duration::from_millis(300)).await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
+    let sending = tokio::spawn(async move {
+        obs.headers().await;
+        for index in 0..400 {
+            obs.frame(index * 33, index == 0, 60_000).await;
+        }
+        obs.stop(KEY).await;
+        obs
+    });
+    // Longer than the no-data timer: it is not the publisher's fault.
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(
+        !sending.is_finished(),
+        "24 MB do not fit into what may wait"
+    );
+    let bytes = everything(&mut connection).await;
+    let mut frames = 0;
+    Reader::new().push(&bytes, &mut |packet| {
+        frames += i32::from(packet.start.is_some() && packet.kind == PacketKind::Video);
+    });
+    assert_eq!(frames, 400);
+    drop(sending.await.unwrap());
+}
+
+#[tokio::test]
+async fn codecs_that_are_not_taken_are_refused_by_name() {
+    for (kind, tag, says) in [
+        (9, vec![0x90, b'a', b'v', b'0', b'1', 0], "AV1"),
+        (8, vec![0x2f, 0xff], "MP3"),
+    ] {
+        let mut listener = listen(|_| {}).await;
+        let (mut obs, mut connection) = admitted(&mut listener).await;
+        obs.message(4, kind, 1, 0, &tag).await;
+        let (_, texts) = obs.hears().await;
+        assert!(
+            texts.contains(&"NetStream.Publish.Rejected".to_owned()),
+            "{texts:?}"
+        );
+        assert!(texts.iter().any(|text| text.contains(says)), "{texts:?}");
+        let end = in_time(connection.recv()).await;
+        assert!(matches!(end, Err(RecvError::Protocol(_))), "{end:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! A publisher, however it came: MPEG-TS to read, and a way to send it away.
+
+use std::{collections::VecDeque, net::SocketAddr};
+
+use bytes::Bytes;
+use marquee_common::contract::ingest::IngestProtocol;
+use marquee_rtmp::Refusal;
+use marquee_srt::{StreamIdError, parse_stream_id};
+
+/// A publisher's connection.
+#[derive(Debug)]
+pub enum Transport {
+    /// By SRT.
+    Srt(marquee_srt::Connection),
+    /// By RTMP; it waits to be told that it may begin.
+    Rtmp(marquee_rtmp::Connection),
+}
+
+impl Transport {
+    /// How it came.
+    pub fn protocol(&self) -> IngestProtocol {
+        match self {
+            Self::Srt(_) => IngestProtocol::Srt,
+            Self::Rtmp(_) => IngestProtocol::Rtmp,
+        }
+    }
+
+    /// Where it sends from.
+    pub fn peer(&self) -> SocketAddr {
+        match self {
+            Self::Srt(connection) => connection.peer(),
+            Self::Rtmp(connection) => connection.peer(),
+        }
+    }
+
+    /// The key it gave, a secret.
+    pub fn stream_key(&self) -> Result<&str, StreamIdError> {
+        match self {
+            Self::Srt(connection) => parse_stream_id(connection.stream_id()).map(|it| it.key),
+            Self::Rtmp(connection) => Ok(connection.stream_key()),
+        }
+    }
+
+    /// Sends it away and says why, where its protocol has words for it.
+    pub fn refuse(self, refusal: Refusal) {
+        match self {
+            Self::Srt(connection) => drop(connection),
+            Self::Rtmp(connection) => connection.refuse(refusal),
+        }
+    }
+
+    /// More of its transport stream; `None` when it is gone. Cancel safe.
+    pub(super) async fn recv(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Srt(connection) => or_log(connection.recv().await),
+            Self::Rtmp(connection) => or_log(connection.recv().await),
+        }
+    }
+}
+
+fn or_log<E: std::error::Error + 'static>(received: Result<Option<Bytes>, E>) -> Option<Bytes> {
+    received.unwrap_or_else(|error| {
+        tracing::info!(
+            error = &error as &dyn std::error::Error,
+            "the publisher's connection ended"
+        );
+        None
+    })
+}
+
+/// A publisher whose key was admitted.
+#[derive(Debug)]
+pub struct Publisher {
+    transport: Transport,
+    waiting: VecDeque<Bytes>,
+}
+
+/// What its protocol measured so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct TransportStats {
+    /// Round trip; only SRT measures it.
+    pub rtt_ms: Option<f64>,
+    /// Packets lost on the way (most were sent again); TCP hides them.
+    pub packets_lost: u64,
+    /// Packets that never came in time.
+    pub packets_dropped: u64,
+}
+
+impl Publisher {
+    /// A publisher that was admitted; `waiting` came meanwhile.
+    pub(super) fn new(transport: Transport, waiting: VecDeque<Bytes>) -> Self {
+        Self { transport, waiting }
+    }
+
+    /// The next bytes of the transport stream; `None` when the publisher is gone. The first call tells
+    /// an RTMP publisher to begin: only a session that has it asks.
+    pub async fn recv(&mut self) -> Option<Bytes> {
+        if let Transport::Rtmp(connection) = &self.transport {
+            connection.admit();
+        }
+        match self.waiting.pop_front() {
+            Some(bytes) => Some(bytes),
+            None => self.transport.recv().await,
+        }
+    }
+
+    /// What its protocol measured.
+    pub fn stats(&self) -> TransportStats {
+        match &self.transport {
+            Transport::Srt(connection) => {
+                let stats = connection.stats();
+                TransportStats {
+                    rtt_ms: Some(stats.rtt_ms),
+                    packets_lost: stats.packets_lost,
+                    packets_dropped: stats.packets_dropped,
+                }
+            }
+            Transport::Rtmp(_) => TransportStats::default(),
+        }
+    }
+
+    /// Ends the connection from anywhere, at once.
+    pub fn closer(&self) -> Closer {
+        match &self.transport {
+            Transport::Srt(connection) => Closer::Srt(connection.closer()),
+            Transport::Rtmp(connection) => Closer::Rtmp(connection.closer()),
+        }
+    }
+}
+
+/// Ends a publisher's connection; keeps nothing alive.
+#[derive(Clone, Debug)]
+pub enum Closer {
+    /// One by SRT.
+    Srt(marquee_srt::Closer),
+    /// One by RTMP.
+    Rtmp(marquee_rtmp::Closer),
+}
+
+impl Closer {
+    /// Disconnects the publisher now. Again, or after its end: nothing happens.
+    pub fn close(&self) {
+        match self {
+            Self::Srt(closer) => closer.close(),
+            Self::Rtmp(closer) => closer.close(),
+        }
+    }
+}
