@@ -11,12 +11,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{contract::FieldError, error::ApiError};
 
 /// A JSON body: 400 `bad_json` when it is no JSON, 415 `unsupported_media_type` when it does not
 /// say that it is, 413 `body_too_large`, 422 `validation_failed` with the field when it has
-/// another shape. As a response it is axum's.
+/// another shape, or is no object. As a response it is axum's.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json<T>(pub T);
 
@@ -162,16 +163,18 @@ async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiE
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    // Asked first, because serde takes a number in an enum's place for broken JSON.
+    let value: Value = serde_json::from_slice(body).map_err(|error| bad_json(&error))?;
+    // A struct would take an array for its fields in order, which no document of ours says.
+    if !value.is_object() {
+        let message = "must be an object".to_owned();
+        let field = String::new();
+        return Err(ApiError::validation(vec![FieldError { field, message }]));
+    }
+    // From the text again, which still tells of a field that is there twice.
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| match error
-        .inner()
-        .classify()
-    {
-        serde_json::error::Category::Data => wrong_shape(error.path(), error.inner()),
-        _ => bad_json(error.inner()),
-    })?;
-    deserializer.end().map_err(|error| bad_json(&error))?;
-    Ok(value)
+    serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| wrong_shape(error.path(), error.inner()))
 }
 
 fn bad_json(error: &serde_json::Error) -> ApiError {

@@ -24,6 +24,16 @@ struct NewStream {
     #[expect(dead_code, reason = "only its shape matters")]
     #[serde(default)]
     tags: Vec<Tag>,
+    #[expect(dead_code, reason = "only its shape matters")]
+    #[serde(default)]
+    kind: Option<Kind>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Public,
+    Unlisted,
 }
 
 #[derive(Debug, Deserialize)]
@@ -116,6 +126,11 @@ async fn a_body_of_another_shape_is_422_and_names_the_field() {
             "tags[1].name",
         ),
         (r#"{"title": "x", "tags": [{}]}"#, "tags[0].name"),
+        (r#"{"title": "x", "tags": [], "kind": 1}"#, "kind"),
+        // serde would take it for the fields in their order.
+        (r#"["x", []]"#, ""),
+        ("7", ""),
+        ("null", ""),
     ] {
         let response = call(&app, post_json("/streams", body)).await;
         let problem = problem(
