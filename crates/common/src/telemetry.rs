@@ -1,8 +1,16 @@
 //! Logs and metrics of a process.
+//!
+//! A thread of its own writes the log, several lines at a time where they come fast: whoever reads
+//! it slowly, a container's log driver say, holds up no request. What it is too slow for is counted
+//! and dropped, so that memory stays bounded.
 
-use std::sync::OnceLock;
+use std::{
+    io::{BufWriter, stdout},
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogConfig, LogFormat};
@@ -12,6 +20,12 @@ const SECONDS_BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
+/// Lines that wait to be written, a few MB at the most.
+const WAITING_LINES: usize = 16 * 1024;
+
+/// Ends the thread that writes the log, once all is written.
+static LOG_WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+
 /// The recorder can be installed once a process; tests start several services in one.
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -20,6 +34,7 @@ static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 pub struct Telemetry {
     service: &'static str,
     metrics: PrometheusHandle,
+    lost_lines: ErrorCounter,
 }
 
 impl Telemetry {
@@ -36,6 +51,8 @@ impl Telemetry {
     /// Fold what histograms hold into their buckets; without it they grow until the next scrape.
     pub(crate) fn upkeep(&self) {
         self.metrics.run_upkeep();
+        metrics::counter!("log_lines_lost_total")
+            .absolute(self.lost_lines.dropped_lines() as u64);
     }
 }
 
@@ -48,20 +65,44 @@ pub fn init(service: &'static str, config: &LogConfig) -> Telemetry {
         EnvFilter::new("info")
     });
     let registry = tracing_subscriber::registry().with(filter);
-    // An error means that a subscriber is there already.
-    let _ = match config.log_format {
-        LogFormat::Json => registry
-            .with(
-                fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_span_list(false),
-            )
-            .try_init(),
-        LogFormat::Pretty => registry.with(fmt::layer().with_target(false)).try_init(),
+    let (writer, guard) = log_writer();
+    let lost_lines = writer.error_counter();
+    let layer = fmt::layer().with_writer(writer);
+    let begun = match config.log_format {
+        LogFormat::Json => {
+            let layer = layer.json().flatten_event(true).with_span_list(false);
+            registry.with(layer).try_init()
+        }
+        LogFormat::Pretty => registry.with(layer.with_target(false)).try_init(),
     };
-    let metrics = RECORDER.get_or_init(install_recorder).clone();
-    Telemetry { service, metrics }
+    // An error means that a subscriber is there already, with its own writer.
+    if begun.is_ok() {
+        *LOG_WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    }
+    Telemetry {
+        service,
+        metrics: RECORDER.get_or_init(install_recorder).clone(),
+        lost_lines,
+    }
+}
+
+/// Writes what waits to be written, at most for a second. Nothing is logged after it: the last thing
+/// a process does.
+pub fn end_log() {
+    drop(
+        LOG_WRITER
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(),
+    );
+}
+
+fn log_writer() -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(WAITING_LINES)
+        .thread_name("log")
+        .finish(BufWriter::with_capacity(64 * 1024, stdout()))
 }
 
 #[expect(

@@ -80,7 +80,7 @@ where
             return FAILED;
         }
     };
-    match runtime.block_on(run(config)) {
+    let code = match runtime.block_on(run(config)) {
         Ok(()) => ENDED_AS_ASKED,
         Err(error) => {
             let error = error_chain(error.into().as_ref());
@@ -91,7 +91,9 @@ where
             }
             FAILED
         }
-    }
+    };
+    crate::telemetry::end_log();
+    code
 }
 
 fn refuse(service: &str, command: &Command, error: &clap::Error) -> u8 {
