@@ -10,7 +10,10 @@ use marquee_common::{
 };
 use serde::Serialize;
 use time::OffsetDateTime;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{Ref, RefOr, Schema, schema::AnyOfBuilder},
+};
 
 use crate::{
     addresses::Addresses, app::AppState, lifecycle::StreamStatus, metadata::Visibility,
@@ -84,13 +87,36 @@ pub struct CreatedStream {
 }
 
 /// A stream by who asks: with its key for its owner, without for everyone else.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum StreamView {
     /// With its key.
     Own(Box<OwnStream>),
     /// Without.
     Public(Box<PublicStream>),
+}
+
+/// `anyOf`, where the derived `oneOf` would be wrong: whoever sees the key sees all the rest as well.
+impl PartialSchema for StreamView {
+    fn schema() -> RefOr<Schema> {
+        let any_of = AnyOfBuilder::new()
+            .description(Some(
+                "A stream by who asks: with its key for its owner, without for everyone else.",
+            ))
+            .item(Ref::from_schema_name(OwnStream::name()))
+            .item(Ref::from_schema_name(PublicStream::name()))
+            .build();
+        Schema::AnyOf(any_of).into()
+    }
+}
+
+impl ToSchema for StreamView {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((OwnStream::name().into(), OwnStream::schema()));
+        schemas.push((PublicStream::name().into(), PublicStream::schema()));
+        OwnStream::schemas(schemas);
+        PublicStream::schemas(schemas);
+    }
 }
 
 impl StreamView {
