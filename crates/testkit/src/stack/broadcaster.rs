@@ -36,6 +36,15 @@ struct Streams {
     items: Vec<OwnStream>,
 }
 
+/// What everybody is told of a stream.
+#[derive(Debug, Deserialize)]
+pub struct Announced {
+    /// Its title.
+    pub title: String,
+    /// Who is on, as the stream service reads it from `auth_db`; `None` while that is away.
+    pub username: Option<String>,
+}
+
 #[derive(Deserialize)]
 struct Created {
     stream: OwnStream,
@@ -61,6 +70,12 @@ impl Broadcast {
     pub async fn for_an_encoder(report: &Report) -> Result<Self> {
         let about = json!({"title": "My first broadcast", "visibility": "unlisted"});
         Self::prepare(report, "admin", &about).await
+    }
+
+    /// Asks the API as any visitor would.
+    pub async fn announced(&self, report: &Report) -> Result<Announced> {
+        let url = format!("{}/api/streams/{}", report.gateway_url, self.stream_id);
+        ask("asking who is on", reqwest::Client::new().get(url)).await
     }
 
     /// What an encoder is given for RTMP: the server's URL and the key.

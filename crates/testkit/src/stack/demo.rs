@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     Options, StackDir,
-    broadcaster::{self, Broadcast},
+    broadcaster::{self, Announced, Broadcast},
     down,
     report::Report,
     up::up,
@@ -60,7 +60,8 @@ async fn run(dir: &StackDir, options: &Options, progress: &Progress) -> Result<(
     progress.working(&format!("a broadcaster: {}", broadcaster::picture()));
     let mut record = broadcaster::start(dir, &report, &broadcast).await?;
     wait_until_playable(&broadcast, dir, progress).await;
-    tell(&report, &broadcast, &own, progress);
+    let announced = broadcast.announced(&report).await?;
+    tell(&report, &broadcast, &announced, &own, progress);
 
     let mut pause = Duration::from_secs(1);
     loop {
@@ -111,7 +112,13 @@ async fn wait_until_playable(broadcast: &Broadcast, dir: &StackDir, progress: &P
     progress.done("it plays");
 }
 
-fn tell(report: &Report, broadcast: &Broadcast, own: &Broadcast, progress: &Progress) {
+fn tell(
+    report: &Report,
+    broadcast: &Broadcast,
+    announced: &Announced,
+    own: &Broadcast,
+    progress: &Progress,
+) {
     let logins: Vec<String> = report
         .users
         .iter()
@@ -127,6 +134,7 @@ fn tell(report: &Report, broadcast: &Broadcast, own: &Broadcast, progress: &Prog
     let (server, key) = own.rtmp(report);
     progress.say(&format!(
         "\n  {title}\n\
+         \n  On air      {on_air}\
          \n  Watch       {page}\
          \n  HLS         {hls}\
          \n  Log in at   {base}\
@@ -139,6 +147,10 @@ fn tell(report: &Report, broadcast: &Broadcast, own: &Broadcast, progress: &Prog
          \n              {own}\
          \n\n  Ctrl-C stops everything.\n",
         title = progress.bold("Marquee is live"),
+        on_air = match &announced.username {
+            Some(username) => format!("{}, by {username}", announced.title),
+            None => announced.title.clone(),
+        },
         page = progress.bold(&page(report, broadcast)),
         hls = broadcast.hls_url,
         base = report.base_url,
