@@ -47,6 +47,12 @@ export class Api {
     return new Broadcaster(this, { username, token, stream });
   }
 
+  /** Signs in, and returns the access token. */
+  async signIn({ username, password }) {
+    const body = { login: username, password };
+    return (await this.#expect(200, "POST", "/api/auth/login", { body })).access_token;
+  }
+
   publicStreams() {
     return this.#expect(200, "GET", "/api/streams/public?live=true");
   }

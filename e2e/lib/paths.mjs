@@ -20,3 +20,6 @@ export const webDist = path.join(repository, "web/dist");
 /** Screenshots of failed tests. */
 export const artifactDir =
   process.env.MARQUEE_E2E_ARTIFACTS ?? path.join(repository, ".local/e2e-artifacts");
+
+/** The schemathesis command, which scripts/e2e installs. */
+export const schemathesis = process.env.MARQUEE_SCHEMATHESIS ?? "schemathesis";

@@ -40,6 +40,13 @@ export class Stack {
     return "radosgw" in this.facts.pids ? "radosgw" : "minio";
   }
 
+  /** One of the accounts that every stack has: `admin`, `viewer` or `demo`. */
+  user(name) {
+    const user = this.facts.users.find(({ username }) => username === name);
+    assert.ok(user, `stack.json names no user ${name}`);
+    return user;
+  }
+
   serviceUrl(name) {
     const url = this.facts.services[name];
     assert.ok(url, `stack.json names no service ${name}`);
