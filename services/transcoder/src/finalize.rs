@@ -8,7 +8,7 @@ use marquee_common::{
     retry::Backoff,
 };
 use marquee_hls::{MediaPlaylist, Rung, UnknownRung};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::output::{
     BroadcastNumbers, OutputContext,
@@ -59,14 +59,16 @@ pub async fn finalize(
     let deadline = Instant::now() + DEADLINE;
     let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
     loop {
-        let attempt = match &rungs {
-            Some(rungs) => try_end(context, numbers, rungs).await,
-            None => try_end_published(context, numbers).await,
+        let attempt = async {
+            match &rungs {
+                Some(rungs) => try_end(context, numbers, rungs).await,
+                None => try_end_published(context, numbers).await,
+            }
         };
-        let error = match attempt {
-            Ok(true) => break,
-            Ok(false) => None,
-            Err(error) => Some(error),
+        let error = match timeout_at(deadline, attempt).await {
+            Ok(Ok(true)) => break,
+            Ok(Ok(false)) | Err(_) => None,
+            Ok(Err(error)) => Some(error),
         };
         if Instant::now() >= deadline {
             return Err(FinalizeError::Storage(error));

@@ -5,7 +5,8 @@
 //! A process that was stopped (SIGSTOP, a frozen VM) cannot know what happened meanwhile, so after
 //! a pause above [`PAUSE_LIMIT`] nothing is written before a renewal that began after the pause.
 //! Monotonic clocks may stand still in a frozen machine, so the wall clock is looked at as well:
-//! when somebody sets it forward, the price is one early renewal.
+//! when somebody sets it forward, the price is one early renewal (and no playlist until the stream
+//! service answers that one).
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -71,9 +72,13 @@ impl PauseWatch {
     pub async fn run(self, on_resume: impl Fn() + Send) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut known = lock(&self.state).resumed_at;
         loop {
             interval.tick().await;
-            if self.tick() {
+            // Whoever asked whether it may write may have noticed the pause first.
+            let resumed_at = self.resumed_at();
+            if resumed_at != known {
+                known = resumed_at;
                 tracing::warn!("this process stood still; asking before any playlist is written");
                 on_resume();
             }

@@ -336,8 +336,8 @@ pub async fn stored_timelines(
     Ok(timelines.collect())
 }
 
-/// The newest segment up to which every rendition's playlist lists the broadcast; `None` when one
-/// lists nothing of it.
+/// A name, not necessarily of a segment, up to which every rendition's playlist lists the broadcast;
+/// `None` when one lists nothing of it.
 fn published_in_all(
     published: &[Option<MediaPlaylist>],
     rungs: &[Rung],
@@ -349,9 +349,14 @@ fn published_in_all(
         (name.broadcast == broadcast).then_some(name)
     };
     let newest: Option<Vec<_>> = published.iter().zip(rungs).map(newest).collect();
-    newest?
-        .into_iter()
-        .min_by_key(|name| (name.epoch, name.msn))
+    // By each field apart: two writers at once may have left one rendition with the newer epoch and
+    // another with the higher number.
+    newest?.into_iter().reduce(|one, other| SegmentName {
+        epoch: one.epoch.min(other.epoch),
+        msn: one.msn.min(other.msn),
+        start_ms: one.start_ms.min(other.start_ms),
+        ..one
+    })
 }
 
 fn new_timelines(numbers: BroadcastNumbers, rungs: &[Rung]) -> Vec<(Rung, RenditionTimeline)> {

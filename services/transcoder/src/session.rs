@@ -289,13 +289,15 @@ impl Session {
             ladder: self.authorized.ladder.clone(),
         };
         let stream_id = self.authorized.stream_id;
-        match finalize(&self.context.output, stream_id, &request).await {
-            Ok(()) => self.confirm_end("endlist_written").await,
+        let written = finalize(&self.context.output, stream_id, &request);
+        match until_abandoned(&mut self.commands, written).await {
+            Some(Ok(())) => self.confirm_end("endlist_written").await,
             // The stream service asks another transcoder.
-            Err(error) => tracing::error!(
+            Some(Err(error)) => tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "a broadcast taken over was not ended"
             ),
+            None => tracing::info!("somebody else writes this stream now"),
         }
     }
 

@@ -23,6 +23,8 @@ pub(super) struct Feed {
     /// Tracks that began after the head was long enough, and so are not in what the probe saw.
     late_audio: bool,
     late_video: bool,
+    /// The picture stopped, and no run has been told.
+    video_stopped: bool,
 }
 
 /// What a feed gives next.
@@ -53,6 +55,7 @@ impl Feed {
             head_began: Instant::now(),
             late_audio: false,
             late_video: false,
+            video_stopped: false,
         }
     }
 
@@ -83,8 +86,16 @@ impl Feed {
 
     fn observe(&mut self, event: &SourceEvent) {
         match event {
-            SourceEvent::Keyframe(key) if key.gop.is_none() => self.head_began = Instant::now(),
-            SourceEvent::NewHead(_) => (self.late_audio, self.late_video) = (false, false),
+            SourceEvent::Keyframe(key) => {
+                self.video_stopped = false;
+                if key.gop.is_none() {
+                    self.head_began = Instant::now();
+                }
+            }
+            SourceEvent::NewHead(_) => {
+                (self.late_audio, self.late_video, self.video_stopped) = (false, false, false);
+            }
+            SourceEvent::VideoStopped => self.video_stopped = true,
             SourceEvent::AudioStarted => self.late_audio = true,
             SourceEvent::VideoStarted => self.late_video = true,
             _ => {}
@@ -92,10 +103,11 @@ impl Feed {
     }
 
     /// Asks for a head of its own for a track that the plan stands something in for, although it
-    /// came meanwhile.
+    /// came meanwhile, or for a picture that went.
     pub(super) fn catch_up_with(&mut self, plan: &EncodePlan) {
         if (self.late_audio && plan.sound == Sound::Silence)
             || (self.late_video && plan.picture == Picture::Black)
+            || (self.video_stopped && plan.picture == Picture::Source)
         {
             self.begin_new_head();
         }
@@ -110,9 +122,9 @@ impl Feed {
         &mut self.rule
     }
 
-    /// When the head's first keyframe came.
+    /// When the first keyframe that is kept came.
     pub(super) fn head_began(&self) -> Instant {
-        self.head_began
+        self.head_began + self.rule.dropped()
     }
 
     pub(super) fn inspector(&self) -> &SourceInspector {

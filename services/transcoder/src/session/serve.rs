@@ -69,6 +69,11 @@ impl Session {
                 Ok(false) => continue,
                 Err(served) => break served,
             }
+            if !feed.rule().has_head() {
+                tracing::warn!("more came than could be kept; the source begins anew");
+                feed.begin_new_head();
+                continue;
+            }
             if let Next::Served(served) = self.encode(&mut feed, &source, &mut falls).await {
                 break served;
             }
@@ -116,7 +121,10 @@ impl Session {
                 next = feed.next(), if !has_left => match next {
                     Ok(Fed::Event(SourceEvent::NewHead(_))) => return Ok(None),
                     Ok(_) => {}
-                    Err(FeedEnd::Left) => has_left = true,
+                    Err(FeedEnd::Left) => {
+                        has_left = true;
+                        self.lease.publisher_connected(false);
+                    }
                     Err(end @ FeedEnd::Unusable(_)) => return Err(left(end)),
                 }
             }

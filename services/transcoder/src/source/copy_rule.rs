@@ -5,7 +5,7 @@
 //! (it counts cuts as the segmenter makes them), and when the source breaks the rule everything
 //! after that cut is made again by an encoder. Nothing of it can have been published.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use marquee_hls::RecentGops;
@@ -76,6 +76,9 @@ pub struct CopyRule {
     /// Media since the last cut.
     segment_bytes: u64,
     last_keyframe: Option<i64>,
+    /// The head's first keyframe, and the first one that is still kept.
+    head_start: Option<i64>,
+    kept_start: Option<i64>,
     segment_start: Option<i64>,
     gops: RecentGops,
     cuts: u64,
@@ -84,7 +87,8 @@ pub struct CopyRule {
 
 enum Kept {
     Media(Bytes),
-    Cut,
+    /// A keyframe at which what is kept may begin, and its time.
+    Cut(i64),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,6 +113,8 @@ impl CopyRule {
             skipping: false,
             segment_bytes: 0,
             last_keyframe: None,
+            head_start: None,
+            kept_start: None,
             segment_start: None,
             gops: RecentGops::default(),
             cuts: 0,
@@ -143,6 +149,21 @@ impl CopyRule {
             bytes.extend_from_slice(&media);
         }
         bytes.freeze()
+    }
+
+    /// Whether an encoder can begin with what is kept. False after more came than there is room for,
+    /// until the next keyframe.
+    pub fn has_head(&self) -> bool {
+        !self.skipping && !self.kept.is_empty()
+    }
+
+    /// How much of the head was dropped for want of room: what is kept begins so much after it.
+    pub fn dropped(&self) -> Duration {
+        let ticks = self
+            .kept_start
+            .zip(self.head_start)
+            .map_or(0, |(kept, head)| (kept - head).max(0).unsigned_abs());
+        Duration::from_millis(ticks / 90)
     }
 
     /// What to plan with, by what is known of the source so far.
@@ -183,8 +204,12 @@ impl CopyRule {
 
     fn keyframe(&mut self, keyframe: &Keyframe) {
         if self.skipping {
+            let head_start = self.head_start;
             self.begin();
+            self.head_start = head_start;
         }
+        self.head_start.get_or_insert(keyframe.time);
+        self.kept_start.get_or_insert(keyframe.time);
         let cut = self.measure(keyframe);
         if !keyframe.can_begin {
             self.refuse(CopyRefusal::NoParameterSets);
@@ -196,11 +221,14 @@ impl CopyRule {
             self.cuts += 1;
             self.segment_bytes = 0;
             if self.phase != Phase::Released {
-                self.kept.push_back(Kept::Cut);
+                self.kept.push_back(Kept::Cut(keyframe.time));
             }
             if self.phase == Phase::Copying {
                 self.drop_until_last_cut();
             }
+        } else if self.phase == Phase::Waiting && keyframe.can_begin && self.refusal.is_some() {
+            // It will be encoded, which can begin at any keyframe.
+            self.kept.push_back(Kept::Cut(keyframe.time));
         }
     }
 
@@ -270,8 +298,9 @@ impl CopyRule {
         }
         if self.kept_bytes + bytes.len() > MAX_KEPT && self.phase == Phase::Waiting {
             // The probe takes too long for this rate. What is kept has to begin with a keyframe.
-            if self.drop_until_last_cut() {
+            if let Some(time) = self.drop_until_last_cut() {
                 self.cuts = 0;
+                self.kept_start = Some(time);
             } else {
                 self.kept.clear();
                 self.kept_bytes = 0;
@@ -283,18 +312,23 @@ impl CopyRule {
         self.kept.push_back(Kept::Media(bytes.clone()));
     }
 
-    /// False when there is no cut in what is kept.
-    fn drop_until_last_cut(&mut self) -> bool {
-        let last = self.kept.iter().rposition(|kept| matches!(kept, Kept::Cut));
-        let Some(last) = last else {
-            return false;
-        };
+    /// The time of the cut that what is kept begins with now; `None` when there was none in it.
+    fn drop_until_last_cut(&mut self) -> Option<i64> {
+        let (last, time) =
+            self.kept
+                .iter()
+                .enumerate()
+                .rev()
+                .find_map(|(at, kept)| match kept {
+                    Kept::Cut(time) => Some((at, *time)),
+                    Kept::Media(_) => None,
+                })?;
         for kept in self.kept.drain(..=last) {
             if let Kept::Media(bytes) = kept {
                 self.kept_bytes -= bytes.len();
             }
         }
-        true
+        Some(time)
     }
 
     fn refuse(&mut self, reason: CopyRefusal) {
@@ -306,7 +340,7 @@ impl CopyRule {
             .iter()
             .filter_map(|kept| match kept {
                 Kept::Media(bytes) => Some(bytes.clone()),
-                Kept::Cut => None,
+                Kept::Cut(_) => None,
             })
             .collect()
     }

@@ -220,3 +220,61 @@ fn nothing_is_kept_while_every_rung_is_encoded_and_a_bounded_amount_before_any_e
     rule.observe(&media);
     assert!(rule.kept_bytes().is_empty());
 }
+
+/// A keyframe that ends a GOP of 2 s, and 1 MiB of media that says which it was.
+fn mebibyte(rule: &mut CopyRule, number: u8, closed: bool) {
+    let keyframe = Keyframe {
+        time: i64::from(number) * 2 * SECOND,
+        gop: (number > 0).then_some(2 * SECOND),
+        closed,
+        can_begin: true,
+        video_bytes: 1 << 20,
+    };
+    rule.observe(&SourceEvent::Keyframe(keyframe));
+    more(rule, number);
+}
+
+fn more(rule: &mut CopyRule, number: u8) {
+    rule.observe(&SourceEvent::Media(Bytes::from(vec![number; 1 << 20])));
+}
+
+#[test]
+fn a_head_too_long_to_keep_begins_at_a_later_cut_and_says_how_much_later() {
+    let mut rule = CopyRule::new(100_000);
+    for number in 0..8 {
+        mebibyte(&mut rule, number, true);
+    }
+    assert_eq!(rule.dropped(), Duration::ZERO);
+    mebibyte(&mut rule, 8, true);
+    mebibyte(&mut rule, 9, true);
+    assert_eq!(rule.dropped(), Duration::from_secs(16));
+    let head = rule.started(&plan(TopRung::Copied));
+    let numbers: Vec<_> = head.iter().map(|media| media[0]).collect();
+    assert_eq!(numbers, [8, 9]);
+}
+
+#[test]
+fn a_refused_source_that_is_too_long_to_keep_begins_at_a_keyframe_too() {
+    let mut rule = CopyRule::new(100_000);
+    for number in 0..10 {
+        mebibyte(&mut rule, number, false);
+    }
+    assert_eq!(rule.refusal(), Some(CopyRefusal::OpenGop));
+    assert!(rule.has_head());
+    assert_eq!(rule.dropped(), Duration::from_secs(16));
+    let head = rule.started(&plan(TopRung::Encoded));
+    assert_eq!(head[0][0], 8);
+}
+
+#[test]
+fn a_gop_too_long_to_keep_is_no_head_and_the_next_keyframe_begins_one() {
+    let mut rule = CopyRule::new(100_000);
+    mebibyte(&mut rule, 0, true);
+    for _ in 0..8 {
+        more(&mut rule, 0);
+    }
+    assert!(!rule.has_head(), "an encoder would begin in mid-GOP");
+    mebibyte(&mut rule, 9, true);
+    assert!(rule.has_head());
+    assert_eq!(rule.dropped(), Duration::from_secs(18));
+}
