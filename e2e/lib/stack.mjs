@@ -47,6 +47,11 @@ export class Stack {
     return user;
   }
 
+  /** Everything that a service logged. */
+  logOf(name) {
+    return readFile(path.join(dir, "log", `${name}.log`), "utf8");
+  }
+
   serviceUrl(name) {
     const url = this.facts.services[name];
     assert.ok(url, `stack.json names no service ${name}`);
