@@ -51,8 +51,7 @@ impl Telemetry {
     /// Fold what histograms hold into their buckets; without it they grow until the next scrape.
     pub(crate) fn upkeep(&self) {
         self.metrics.run_upkeep();
-        metrics::counter!("log_lines_lost_total")
-            .absolute(self.lost_lines.dropped_lines() as u64);
+        metrics::counter!("log_lines_lost_total").absolute(self.lost_lines.dropped_lines() as u64);
     }
 }
 

@@ -20,9 +20,14 @@ pub(super) struct Feed {
     /// Nothing more comes.
     has_left: bool,
     head_began: Instant,
-    /// Tracks that began after the head was long enough, and so are not in what the probe saw.
-    late_audio: bool,
-    late_video: bool,
+    tracks: TracksSinceHead,
+}
+
+/// What became of the tracks after the head that the probe saw.
+#[derive(Default)]
+struct TracksSinceHead {
+    audio_began: bool,
+    video_began: bool,
     /// The picture stopped, and no run has been told.
     video_stopped: bool,
 }
@@ -53,9 +58,7 @@ impl Feed {
             events: VecDeque::new(),
             has_left: false,
             head_began: Instant::now(),
-            late_audio: false,
-            late_video: false,
-            video_stopped: false,
+            tracks: TracksSinceHead::default(),
         }
     }
 
@@ -63,7 +66,8 @@ impl Feed {
     pub(super) async fn next(&mut self) -> Result<Fed, FeedEnd> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                self.observe(&event);
+                self.note_head(&event);
+                self.tracks.observe(&event);
                 return Ok(match self.rule.observe(&event) {
                     Some(restart) => Fed::CopyRefused(restart),
                     None => Fed::Event(event),
@@ -84,31 +88,16 @@ impl Feed {
         }
     }
 
-    fn observe(&mut self, event: &SourceEvent) {
-        match event {
-            SourceEvent::Keyframe(key) => {
-                self.video_stopped = false;
-                if key.gop.is_none() {
-                    self.head_began = Instant::now();
-                }
-            }
-            SourceEvent::NewHead(_) => {
-                (self.late_audio, self.late_video, self.video_stopped) = (false, false, false);
-            }
-            SourceEvent::VideoStopped => self.video_stopped = true,
-            SourceEvent::AudioStarted => self.late_audio = true,
-            SourceEvent::VideoStarted => self.late_video = true,
-            _ => {}
+    fn note_head(&mut self, event: &SourceEvent) {
+        if matches!(event, SourceEvent::Keyframe(key) if key.gop.is_none()) {
+            self.head_began = Instant::now();
         }
     }
 
     /// Asks for a head of its own for a track that the plan stands something in for, although it
     /// came meanwhile, or for a picture that went.
     pub(super) fn catch_up_with(&mut self, plan: &EncodePlan) {
-        if (self.late_audio && plan.sound == Sound::Silence)
-            || (self.late_video && plan.picture == Picture::Black)
-            || (self.video_stopped && plan.picture == Picture::Source)
-        {
+        if self.tracks.contradict(plan) {
             self.begin_new_head();
         }
     }
@@ -133,5 +122,25 @@ impl Feed {
 
     pub(super) fn publisher(&self) -> &Publisher {
         &self.publisher
+    }
+}
+
+impl TracksSinceHead {
+    fn observe(&mut self, event: &SourceEvent) {
+        match event {
+            SourceEvent::NewHead(_) => *self = Self::default(),
+            SourceEvent::Keyframe(_) => self.video_stopped = false,
+            SourceEvent::VideoStopped => self.video_stopped = true,
+            SourceEvent::AudioStarted => self.audio_began = true,
+            SourceEvent::VideoStarted => self.video_began = true,
+            _ => {}
+        }
+    }
+
+    /// Whether what the plan says of a track is no longer so.
+    fn contradict(&self, plan: &EncodePlan) -> bool {
+        (self.audio_began && plan.sound == Sound::Silence)
+            || (self.video_began && plan.picture == Picture::Black)
+            || (self.video_stopped && plan.picture == Picture::Source)
     }
 }
