@@ -2,21 +2,23 @@
 //!
 //! ```text
 //! connection (framing) → access log, request id, panics → operations: /health /ready /metrics /docs
-//!                                                       → API routes: timeout, body limit
-//!                                                       → raw routes: neither (they stream)
+//!               │                                       → API routes: timeout, body limit
+//!               │                                       → raw routes: neither (they stream)
+//!               └─ express, where a service has one, and its answer is ready
 //! ```
 
 mod access_log;
 mod check;
 mod context;
 mod entry;
+mod express;
 mod framing;
 mod lifecycle;
 mod listen;
 mod openapi;
 pub mod redact;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -34,9 +36,11 @@ use crate::{config::HttpConfig, error::ApiError, extract::Json, telemetry::Telem
 pub use check::Check;
 pub use context::{RequestContext, TRACEPARENT, X_REQUEST_ID};
 pub use entry::main;
+pub use express::{Express, ExpressAnswer};
 pub use lifecycle::Lifecycle;
 
 use check::Checks;
+use express::SharedExpress;
 
 /// A service being put together: routes, checks, tasks; then [`Self::serve`].
 #[must_use = "a service does nothing until it is served"]
@@ -46,6 +50,7 @@ pub struct Service {
     port: u16,
     api: OpenApiRouter<()>,
     raw: Router,
+    express: SharedExpress,
     has_document_route: bool,
     checks: Vec<Check>,
     lifecycle: Lifecycle,
@@ -77,6 +82,7 @@ impl Service {
             port,
             api: openapi::base(name),
             raw: Router::new(),
+            express: None,
             has_document_route: false,
             checks: Vec::new(),
             lifecycle: Lifecycle::new(),
@@ -94,6 +100,14 @@ impl Service {
     /// Add routes that stream: no timeout and no body limit, both are their own business.
     pub fn raw_routes(mut self, routes: Router) -> Self {
         self.raw = self.raw.merge(routes);
+        self
+    }
+
+    /// Look at each request before everything else of the server does, without its request ids, log
+    /// lines and measurements: those of what is answered so are the service's own business. Served
+    /// over sockets only, not by [`Self::into_router`].
+    pub fn express(mut self, express: impl Express) -> Self {
+        self.express = Some(Arc::new(express));
         self
     }
 
@@ -140,6 +154,7 @@ impl Service {
             addr,
             grace: self.http.shutdown_grace(),
             lifecycle: self.lifecycle.clone(),
+            express: self.express.clone(),
             router: self.into_router(),
         })
     }
@@ -202,6 +217,7 @@ pub struct BoundService {
     addr: SocketAddr,
     grace: Duration,
     lifecycle: Lifecycle,
+    express: SharedExpress,
     router: Router,
 }
 
@@ -215,7 +231,7 @@ impl BoundService {
     /// tasks; all of that within the grace.
     pub async fn run(self) -> Result<(), ServeError> {
         tracing::info!(addr = %self.addr, "serving");
-        listen::accept(self.listener, &self.router, &self.lifecycle).await;
+        listen::accept(self.listener, &self.router, &self.express, &self.lifecycle).await;
         tracing::info!(grace_s = self.grace.as_secs(), "draining");
         self.lifecycle.drain(self.grace).await;
         match self.lifecycle.dead_task() {

@@ -58,6 +58,27 @@ impl Target {
         })
     }
 
+    /// `host:port`.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// A GET with a query, in an encoding that the client takes.
+    pub fn get_request(&self, query: &str, encoding: &str) -> Vec<u8> {
+        let Self { authority, path } = self;
+        format!(
+            "GET {path}{query} HTTP/1.1\r\nhost: {authority}\r\naccept-encoding: {encoding}\r\n\r\n"
+        )
+        .into_bytes()
+    }
+
+    /// A GET of what stands beside the path under this name.
+    pub fn sibling_request(&self, name: &str) -> Vec<u8> {
+        let Self { authority, path } = self;
+        let folder = path.rfind('/').map_or("/", |at| &path[..=at]);
+        format!("GET {folder}{name} HTTP/1.1\r\nhost: {authority}\r\n\r\n").into_bytes()
+    }
+
     /// The bytes of a request: POST with a JSON body, else GET.
     pub fn request(&self, body: Option<&str>) -> Vec<u8> {
         let Self { authority, path } = self;
@@ -122,16 +143,32 @@ impl Connection {
     }
 }
 
+/// The head of an answer.
 #[derive(Debug, PartialEq, Eq)]
-struct Head {
+pub struct Head {
     status: u16,
     own_bytes: usize,
     body_bytes: usize,
 }
 
 impl Head {
+    /// Of the answer, head included.
+    pub fn whole_bytes(&self) -> usize {
+        self.own_bytes + self.body_bytes
+    }
+
+    /// Of the body.
+    pub fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
+
+    /// Its status.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
     /// Reads a head; `None` while it is not whole.
-    fn parse(bytes: &[u8]) -> Result<Option<Self>, HttpError> {
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, HttpError> {
         let Some(end) = bytes.windows(4).position(|end| end == b"\r\n\r\n") else {
             return Ok(None);
         };

@@ -9,12 +9,13 @@ mod hash;
 mod http;
 mod load;
 mod report;
+mod viewers;
 
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 
-use crate::{hash::Hashing, load::Load};
+use crate::{hash::Hashing, load::Load, viewers::Audience};
 
 /// Load for benchmarks; the result is one JSON object on standard output
 #[derive(Debug, Parser)]
@@ -46,6 +47,20 @@ enum What {
         #[arg(long = "post", value_name = "BODY")]
         bodies: Vec<String>,
     },
+    /// Low-latency HLS viewers of one rendition, all on one thread
+    Viewers {
+        /// The rendition's playlist
+        url: String,
+        /// How many, with a connection each
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+        viewers: u32,
+        /// How long they are counted
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+        /// In how long they come, before that
+        #[arg(long, default_value_t = 4)]
+        warm_up_s: u64,
+    },
     /// bcrypt alone, on so many threads
     Bcrypt {
         /// 2^cost rounds
@@ -76,6 +91,19 @@ fn main() -> ExitCode {
             warm_up: Duration::from_secs(warm_up_s),
             duration: Duration::from_secs(seconds),
             bodies,
+        }
+        .run()
+        .map(|report| serde_json::json!(report)),
+        What::Viewers {
+            url,
+            viewers,
+            seconds,
+            warm_up_s,
+        } => Audience {
+            url,
+            viewers,
+            warm_up: Duration::from_secs(warm_up_s),
+            duration: Duration::from_secs(seconds),
         }
         .run()
         .map(|report| serde_json::json!(report)),

@@ -60,7 +60,7 @@ pub const fn precise(count: u64) -> f64 {
 }
 
 /// The smallest value that so many thousandths of all are not above; 0 of nothing.
-fn percentile(sorted: &[u32], thousandths: usize) -> u32 {
+pub fn percentile(sorted: &[u32], thousandths: usize) -> u32 {
     let rank = (sorted.len() * thousandths).div_ceil(1000);
     let at = rank.saturating_sub(1);
     sorted.get(at).copied().unwrap_or_default()

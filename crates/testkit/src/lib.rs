@@ -8,6 +8,7 @@
 pub mod error;
 pub mod eventually;
 pub mod infra;
+pub mod low_latency;
 pub mod ports;
 pub mod process;
 pub mod progress;

@@ -6,7 +6,6 @@ use axum::extract::FromRef;
 use marquee_common::{
     BoxError,
     auth::AuthContext,
-    config::PublicUrls,
     redis::RedisClient,
     s3::{self, BucketAccess, BucketError},
     server::{Check, ServeError, Service},
@@ -31,6 +30,7 @@ use crate::{
     },
     registry::Registry,
     renewal,
+    routes::LiveEdge,
     session::SessionContext,
 };
 
@@ -46,32 +46,8 @@ pub struct AppState {
     pub registry: Arc<Registry>,
     /// Storage.
     pub output: OutputContext,
-    /// Broadcasts served from memory.
-    pub edge: Edge,
-    /// Where what left memory is found.
-    pub storage_urls: StorageUrls,
     /// Knows the internal key.
     pub auth: AuthContext,
-}
-
-/// Where browsers find stored segments.
-#[derive(Clone, Debug)]
-pub struct StorageUrls {
-    base: Arc<str>,
-}
-
-impl StorageUrls {
-    /// From `PUBLIC_BASE_URL`.
-    pub fn new(public: &PublicUrls) -> Self {
-        Self {
-            base: public.absolute("/live-streams").into(),
-        }
-    }
-
-    /// The URL of an object of the live bucket.
-    pub fn of(&self, key: &str) -> String {
-        format!("{}/{key}", self.base)
-    }
 }
 
 /// Why the service cannot start.
@@ -166,14 +142,15 @@ impl App {
         let state = AppState {
             registry: registry.clone(),
             output: output.clone(),
-            edge: output.edge.clone(),
-            storage_urls: StorageUrls::new(&config.public),
             auth: AuthContext::internal_only(&config.internal_api_key),
         };
+        let storage = config.public.absolute("/live-streams");
+        let live_edge = LiveEdge::new(output.edge.clone(), storage);
         let grace = config.http.shutdown_grace();
         let service = Service::new("transcoder", telemetry, config.http, config.port)
-            .routes(crate::routes::routes(state.clone()))
-            .raw_routes(crate::routes::streaming_routes(state))
+            .routes(crate::routes::routes(state))
+            .raw_routes(live_edge.routes())
+            .express(live_edge)
             .readiness(vec![s3_check(client, bucket), redis_check(redis)]);
         let lifecycle = service.lifecycle();
         let stop = lifecycle.token();

@@ -36,7 +36,8 @@ impl Doubt {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_raised(&self) -> bool {
+    /// Whether it is so.
+    pub(super) fn is_raised(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

@@ -21,6 +21,7 @@ use tower::ServiceExt;
 
 use super::{
     Lifecycle,
+    express::SharedExpress,
     framing::{Doubt, Framing},
 };
 
@@ -30,7 +31,12 @@ use super::{
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Accept until the drain begins. Connections go on in tasks of `lifecycle`.
-pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &Lifecycle) {
+pub(super) async fn accept(
+    listener: TcpListener,
+    router: &Router,
+    express: &SharedExpress,
+    lifecycle: &Lifecycle,
+) {
     let draining = lifecycle.token();
     loop {
         let accepted = tokio::select! {
@@ -39,7 +45,8 @@ pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &L
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = serve(stream, peer, router.clone(), lifecycle.clone());
+                let answers = (router.clone(), express.clone());
+                let connection = serve(stream, peer, answers, lifecycle.clone());
                 lifecycle.spawn_job("connection", connection);
             }
             Err(error) => {
@@ -51,7 +58,12 @@ pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &L
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, lifecycle: Lifecycle) {
+async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    (router, express): (Router, SharedExpress),
+    lifecycle: Lifecycle,
+) {
     // Small answers are complete messages; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let doubt = Doubt::default();
@@ -61,10 +73,20 @@ async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, lifecycle: L
         doubt: doubt.clone(),
     };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        request.extensions_mut().insert(doubt.clone());
-        let router = router.clone();
-        async move { Ok::<_, Infallible>(answer(router, request.map(Body::new)).await) }
+        let express = express.as_ref().filter(|_| !doubt.is_raised());
+        let ready =
+            express.and_then(|one| one.answer(request.method(), request.uri(), request.headers()));
+        let (router, doubt) = (router.clone(), doubt.clone());
+        async move {
+            if let Some(ready) = ready
+                && let Some(response) = ready.await
+            {
+                return Ok::<_, Infallible>(response);
+            }
+            request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(doubt);
+            Ok(answer(router, request.map(Body::new)).await)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()

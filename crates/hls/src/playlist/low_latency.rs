@@ -165,14 +165,14 @@ impl LiveRendition {
         }
         self.timeline.push(entry);
         self.timeline.forget_before(self.dvr);
-        let oldest = self.end_ms().unwrap_or_default() - PARTS_LISTED_MS;
         let (_, _, entries) = self.timeline.listed_in(self.dvr);
+        let entries: Vec<&Entry> = entries.collect();
+        let with_parts = within(&entries, 0, PARTS_LISTED_MS);
         let first = entries
-            .skip_while(|entry| entry.end_ms() <= oldest)
-            .map(|entry| entry.msn)
-            .next();
+            .get(entries.len() - with_parts)
+            .map(|entry| entry.msn);
         self.recent
-            .retain(|parts| first.is_none_or(|first| parts.msn >= first));
+            .retain(|parts| first.is_some_and(|first| parts.msn >= first));
     }
 
     /// A listed segment is lost: storage never took it, and memory no longer has it.
@@ -247,7 +247,12 @@ impl LiveRendition {
 
     /// What to answer to a reload that waits for segment `msn`, or for a part of it.
     pub fn reload(&self, msn: u64, part: Option<u32>) -> Reload {
-        let whole = self.timeline.last_msn().unwrap_or(0);
+        // What is before a broadcast's first segment is past.
+        let before = self
+            .open
+            .as_ref()
+            .map_or(0, |open| open.entry.msn.saturating_sub(1));
+        let whole = self.timeline.last_msn().unwrap_or(before);
         let newest = self.last().map_or(0, |last| last.msn);
         if msn > newest.saturating_add(SEGMENT_ADVANCE) {
             return Reload::TooFar;
@@ -284,18 +289,18 @@ impl LiveRendition {
     /// The text; with `skip`, without the segments that a client with an earlier version has. Then
     /// it is the whole text where there are none to skip.
     pub fn write(&self, reports: &[Report], skip: bool) -> String {
-        let (media_sequence, discontinuity_sequence, entries) = self.timeline.listed_in(self.dvr);
+        let (first, discontinuity_sequence, entries) = self.timeline.listed_in(self.dvr);
         let entries: Vec<&Entry> = entries.collect();
-        let end_ms = self.end_ms().unwrap_or_default();
+        // A later broadcast of a stream does not begin at 1.
+        let growing = self.open.as_ref().filter(|_| entries.is_empty());
+        let media_sequence = growing.map_or(first, |open| open.entry.msn);
+        let open_ms = self.open.as_ref().map_or(0, |open| open.entry.duration_ms);
         let skipped = if skip {
-            let boundary = end_ms - SKIP_MS;
-            entries
-                .iter()
-                .take_while(|entry| entry.end_ms() < boundary)
-                .count()
+            entries.len() - within(&entries, open_ms, SKIP_MS)
         } else {
             0
         };
+        let without_parts = entries.len() - within(&entries, open_ms, PARTS_LISTED_MS);
         let mut text = String::with_capacity(4096 + 80 * (entries.len() - skipped));
         self.write_head(media_sequence, discontinuity_sequence, skipped, &mut text);
         let mut dates = DateMarks::default();
@@ -308,7 +313,9 @@ impl LiveRendition {
                 continue;
             }
             entry.write_start(&mut dates, &mut text);
-            if let Some(parts) = self.parts_of(entry.msn) {
+            if place >= without_parts
+                && let Some(parts) = self.parts_of(entry.msn)
+            {
                 self.write_parts(parts, &mut text);
             }
             entry.write_end(&mut text);
@@ -401,6 +408,18 @@ impl Parts {
         let last = self.list.len().checked_sub(1)?;
         u32::try_from(last).ok()
     }
+}
+
+/// How many of the newest segments end within `distance_ms` of the end, which is `open_ms` after them.
+/// Dates do not tell: they jump where a publisher was away.
+fn within(entries: &[&Entry], open_ms: u32, distance_ms: i64) -> usize {
+    let mut from_end = i64::from(open_ms);
+    let is_near = |entry: &&&Entry| -> bool {
+        let is_near = from_end <= distance_ms;
+        from_end += i64::from(entry.duration_ms);
+        is_near
+    };
+    entries.iter().rev().take_while(is_near).count()
 }
 
 /// `0.201`, as short as it is.

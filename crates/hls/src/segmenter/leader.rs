@@ -218,8 +218,7 @@ impl Lane {
             .and_then(|end| end.since(self.part_start))
             .filter(|ticks| *ticks > 0)
             .unwrap_or(counted);
-        let may_be_short = is_last || open.part_has_keyframe();
-        self.part_target.announced(ticks, may_be_short)
+        self.part_target.announced(ticks, is_last)
     }
 
     /// Cut at this keyframe, if waiting for the next one would make the segment too long.

@@ -105,11 +105,6 @@ impl OpenSegment {
         self.part.frames
     }
 
-    /// Whether a decoder can begin in the part so far.
-    pub fn part_has_keyframe(&self) -> bool {
-        self.part.has_keyframe
-    }
-
     /// Ends the part here. It has no bytes when it has no frame, or when the segment is missing.
     pub fn end_part(&mut self, rung: Rung, start_pts: i64, duration: i64) -> CutPart {
         let next = OpenPart {

@@ -68,10 +68,11 @@ impl PartTarget {
     }
 
     /// What is announced of a part that lasts `ticks`: what it lasts, but for sources whose frames
-    /// come unevenly, where it is brought into the bounds. The segment's own duration stays true.
-    pub(super) fn announced(self, ticks: i64, may_be_short: bool) -> i64 {
+    /// come unevenly, where it is brought into the bounds. The segment's own duration stays true. One
+    /// with a keyframe might be shorter, but another rung may have none there.
+    pub(super) fn announced(self, ticks: i64, is_last: bool) -> i64 {
         let target = self.ticks();
-        let least = if may_be_short {
+        let least = if is_last {
             1
         } else {
             (target * LEAST_PERCENT + 99) / 100

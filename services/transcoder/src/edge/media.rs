@@ -11,7 +11,7 @@ use marquee_hls::{Entry, PartName};
 use crate::output::uploader::Outcome;
 
 /// Parts are listed for three target durations and kept as long again, and their segments with them.
-const KEPT_MS: i64 = 12_000;
+const KEPT_MS: u32 = 12_000;
 
 /// Segments, oldest first, and the parts of the one that is growing.
 #[derive(Default)]
@@ -91,18 +91,20 @@ impl Media {
     }
 
     /// Forgets what is old and no longer needed; the numbers of which nobody has the bytes then.
-    pub fn forget(&mut self, end_ms: i64) -> Vec<u64> {
-        let oldest = end_ms.saturating_sub(KEPT_MS);
+    pub fn forget(&mut self) -> Vec<u64> {
+        let mut from_end = 0;
         let mut lost = Vec::new();
-        self.segments.retain(|held| {
-            if held.entry.end_ms() > oldest || held.outcome.is_none() {
-                return true;
-            }
-            if held.outcome == Some(Outcome::Lost) {
+        let mut kept = VecDeque::with_capacity(self.segments.len());
+        while let Some(held) = self.segments.pop_back() {
+            let is_near = from_end <= KEPT_MS;
+            from_end += held.entry.duration_ms;
+            if is_near || held.outcome.is_none() {
+                kept.push_front(held);
+            } else if held.outcome == Some(Outcome::Lost) {
                 lost.push(held.entry.msn);
             }
-            false
-        });
+        }
+        self.segments = kept;
         lost
     }
 

@@ -260,8 +260,7 @@ impl State {
     }
 
     fn forget(&mut self) {
-        let end_ms = self.live.end_ms().unwrap_or(i64::MIN);
-        for msn in self.media.forget(end_ms) {
+        for msn in self.media.forget() {
             self.live.mark_gap(msn);
             self.full = None;
             self.delta = None;

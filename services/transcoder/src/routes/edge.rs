@@ -1,57 +1,118 @@
 //! The live edge's answers (RFC 8216bis section 6.2).
+//!
+//! A playlist or a part that is there, or comes while it is waited for, goes by [`Express`]: each viewer
+//! asks for ten of them a second. All the rest, and every error, goes by the routes.
+
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     extract::{Path, RawQuery, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use marquee_common::{contract::StreamId, error::ApiError};
+use marquee_common::{
+    contract::StreamId,
+    error::ApiError,
+    server::{Express, ExpressAnswer},
+};
 use marquee_hls::{PartName, Rung, SegmentName};
 
-use crate::{
-    app::AppState,
-    edge::{LiveStream, PlaylistRequest, ReloadError, SegmentPlace, Text},
-};
+use crate::edge::{Edge, LiveStream, PlaylistRequest, ReloadError, SegmentPlace, Text};
 
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const TRANSPORT_STREAM: HeaderValue = HeaderValue::from_static("video/mp2t");
-/// A playlist that names a part is the same for all who ask; six target durations on it is of no use.
+const ANY: HeaderValue = HeaderValue::from_static("*");
+/// A playlist that has what its URL names is the same for all; six target durations on it is of no use.
 const FINAL: HeaderValue = HeaderValue::from_static("public, max-age=12");
 const NOT_KEPT: HeaderValue = HeaderValue::from_static("no-cache");
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// A redirect leads to the same place for as long as the segment is listed.
 const FOR_A_MINUTE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 /// Asks the proxy to join equal requests into one.
-const COALESCE: &str = "marquee-coalesce";
+const COALESCE: HeaderName = HeaderName::from_static("marquee-coalesce");
+const YES: HeaderValue = HeaderValue::from_static("1");
+/// Storage that is away is asked again so much later.
+const STORAGE_RETRY: Duration = Duration::from_secs(2);
+
+/// The edge as viewers see it; cheap to clone.
+#[derive(Clone)]
+pub struct LiveEdge {
+    edge: Edge,
+    /// Base URL of what left memory.
+    storage: Arc<str>,
+}
+
+impl LiveEdge {
+    /// `storage` is the URL under which viewers find the objects of the live bucket.
+    pub fn new(edge: Edge, storage: String) -> Self {
+        Self {
+            edge,
+            storage: storage.into(),
+        }
+    }
+
+    fn find(&self, stream_id: StreamId) -> Result<Arc<LiveStream>, ApiError> {
+        self.edge.find(stream_id).ok_or_else(not_live)
+    }
+}
+
+impl Express for LiveEdge {
+    fn answer(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<ExpressAnswer> {
+        if method != Method::GET {
+            return None;
+        }
+        let mut path = uri.path().strip_prefix("/stream/")?.split('/');
+        let (stream_id, rung, file) = (path.next()?, path.next()?, path.next()?);
+        let stream = self.edge.find(stream_id.parse().ok()?)?;
+        let rung: Rung = rung.parse().ok()?;
+        if path.next().is_some() {
+            return None;
+        }
+        if file == "playlist.m3u8" {
+            let request = directives(uri.query().unwrap_or_default()).ok()?;
+            let gzip = accepts_gzip(headers);
+            return Some(Box::pin(async move {
+                let reloaded = stream.playlist(rung, request).await?.ok()?;
+                metrics::counter!("transcoder_edge_playlists_total").increment(1);
+                Some(playlist(&reloaded.text, kept(reloaded.is_final), gzip))
+            }));
+        }
+        let name = PartName::from_uri(rung, file).ok()?;
+        Some(Box::pin(async move {
+            let bytes = stream.part(&name).await?;
+            metrics::counter!("transcoder_edge_parts_total").increment(1);
+            Some(transport_stream(bytes))
+        }))
+    }
+}
 
 /// `GET /stream/{stream_id}/master.m3u8`
 pub async fn master(
-    State(state): State<AppState>,
+    State(edge): State<LiveEdge>,
     Path(stream_id): Path<StreamId>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let stream = find(&state, stream_id)?;
-    let text = stream.master().ok_or_else(not_live)?;
-    Ok(playlist(&text, NOT_KEPT, &headers))
+    let text = edge.find(stream_id)?.master().ok_or_else(not_live)?;
+    Ok(playlist(&text, NOT_KEPT, accepts_gzip(&headers)))
 }
 
 /// `GET /stream/{stream_id}/{rung}/{file}`: a playlist, a part or a segment.
 pub async fn media(
-    State(state): State<AppState>,
+    State(edge): State<LiveEdge>,
     Path((stream_id, rung, file)): Path<(StreamId, String, String)>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let stream = find(&state, stream_id)?;
+    let stream = edge.find(stream_id)?;
     let rung: Rung = rung.parse().map_err(|_| ApiError::not_found())?;
     if file == "playlist.m3u8" {
         let request = directives(query.as_deref().unwrap_or_default())?;
         let reloaded = stream.playlist(rung, request).await;
         let reloaded = reloaded.ok_or_else(ApiError::not_found)?.map_err(refused)?;
-        let keep = if reloaded.is_final { FINAL } else { NOT_KEPT };
-        return Ok(playlist(&reloaded.text, keep, &headers));
+        let gzip = accepts_gzip(&headers);
+        return Ok(playlist(&reloaded.text, kept(reloaded.is_final), gzip));
     }
     if let Ok(name) = PartName::from_uri(rung, &file) {
         let bytes = stream.part(&name).await.ok_or_else(ApiError::not_found)?;
@@ -61,7 +122,7 @@ pub async fn media(
     match stream.segment(&name) {
         SegmentPlace::Memory(bytes) => Ok(transport_stream(bytes)),
         SegmentPlace::Storage => {
-            let url = state.storage_urls.of(&format!("{stream_id}/{name}"));
+            let url = format!("{}/{stream_id}/{name}", edge.storage);
             let location = HeaderValue::try_from(url).map_err(ApiError::internal)?;
             let headers = [
                 (header::LOCATION, location),
@@ -69,10 +130,10 @@ pub async fn media(
             ];
             Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response())
         }
-        SegmentPlace::OnDisk => Err(ApiError::unavailable(
-            "This segment waits for storage, which is away. Try again soon.",
-        )
-        .retry_after(std::time::Duration::from_secs(2))),
+        SegmentPlace::OnDisk => {
+            let detail = "This segment waits for storage, which is away. Try again soon.";
+            Err(ApiError::unavailable(detail).retry_after(STORAGE_RETRY))
+        }
         SegmentPlace::Unknown => Err(ApiError::not_found()),
     }
 }
@@ -81,12 +142,10 @@ pub async fn media(
 pub async fn preflight() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
+    let asked_for = "Range, If-None-Match, If-Modified-Since";
     for (name, value) in [
         (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS"),
-        (
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            "Range, If-None-Match, If-Modified-Since",
-        ),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, asked_for),
         (header::ACCESS_CONTROL_MAX_AGE, "86400"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -94,20 +153,15 @@ pub async fn preflight() -> Response {
     response
 }
 
-/// As nginx does for what is in storage.
+/// As nginx does for what is in storage; errors too, so that a page can tell them apart.
 pub async fn allow_all_origins(mut response: Response) -> Response {
-    let any = HeaderValue::from_static("*");
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, any);
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
     headers.insert(
         header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Content-Length, Date"),
+        HeaderValue::from_static("Content-Length, Date, Retry-After"),
     );
     response
-}
-
-fn find(state: &AppState, stream_id: StreamId) -> Result<std::sync::Arc<LiveStream>, ApiError> {
-    state.edge.find(stream_id).ok_or_else(not_live)
 }
 
 fn not_live() -> ApiError {
@@ -147,11 +201,11 @@ fn directives(query: &str) -> Result<PlaylistRequest, ApiError> {
     let wait_for = match (msn, part) {
         (None, Some(_)) => return Err(bad_request("`_HLS_part` needs `_HLS_msn` beside it.")),
         (None, None) => None,
-        // No playlist of ours comes near; a number above is too far ahead all the same.
-        (Some(msn), part) => Some((
-            msn,
-            part.map(|part| u32::try_from(part).unwrap_or(u32::MAX)),
-        )),
+        // What does not fit is too far ahead all the same.
+        (Some(msn), part) => {
+            let part = part.map(|part| u32::try_from(part).unwrap_or(u32::MAX));
+            Some((msn, part))
+        }
     };
     Ok(PlaylistRequest { wait_for, skip })
 }
@@ -163,15 +217,19 @@ fn number(text: &str) -> Result<u64, ApiError> {
         .ok_or_else(|| bad_request("`_HLS_msn` and `_HLS_part` are decimal numbers."))
 }
 
-fn playlist(text: &Text, keep: HeaderValue, request: &HeaderMap) -> Response {
-    let gzip = accepts_gzip(request);
+fn kept(is_final: bool) -> HeaderValue {
+    if is_final { FINAL } else { NOT_KEPT }
+}
+
+fn playlist(text: &Text, keep: HeaderValue, gzip: bool) -> Response {
     let body = if gzip { text.gzip() } else { text.plain() };
     let mut response = Response::new(Body::from(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, PLAYLIST);
     headers.insert(header::CACHE_CONTROL, keep);
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    headers.insert(COALESCE, HeaderValue::from_static("1"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+    headers.insert(COALESCE, YES);
     if gzip {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
@@ -183,7 +241,8 @@ fn transport_stream(bytes: Bytes) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, TRANSPORT_STREAM);
     headers.insert(header::CACHE_CONTROL, FOR_EVER);
-    headers.insert(COALESCE, HeaderValue::from_static("1"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+    headers.insert(COALESCE, YES);
     response
 }
 

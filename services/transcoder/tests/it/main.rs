@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod edge;
 mod encode;
 mod output;
 mod storage;

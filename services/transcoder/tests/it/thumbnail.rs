@@ -4,7 +4,7 @@ use std::{process::Stdio, time::Duration};
 
 use bytes::Bytes;
 use marquee_common::contract::BroadcastId;
-use marquee_hls::Rung;
+use marquee_hls::{PartTarget, Rung};
 use marquee_testkit::eventually;
 use marquee_transcoder::{
     encode::{Encoder, THUMBNAIL_SECONDS},
@@ -114,6 +114,7 @@ async fn output(storage: &Storage) -> (Output, Lease) {
         &storage.context,
         numbers,
         &[Rung::P360],
+        PartTarget::default(),
         lease.clone(),
         reported,
     );

@@ -1,0 +1,8 @@
+//! The live edge over real sockets: what a low-latency client is told, from the first part to the end.
+
+mod answers;
+mod five_minutes;
+mod live;
+mod routing;
+mod storage_away;
+mod thousand_viewers;
