@@ -202,10 +202,11 @@ proptest! {
                 let msn = (last.msn + ahead).saturating_sub(1);
                 let (next_msn, next_part) = playlist.next();
                 let parts = |msn: u64| {
-                    let place = msn.checked_sub(playlist.media_sequence);
-                    let segment = place.and_then(|place| playlist.segments.get(place as usize));
-                    segment.map_or(0, |segment| segment.parts.len() as u64)
+                    let place = msn.checked_sub(playlist.media_sequence)?;
+                    let segment = playlist.segments.get(usize::try_from(place).ok()?)?;
+                    Some(segment.parts.len() as u64)
                 };
+                let parts = |msn: u64| parts(msn).unwrap_or(0);
                 let has = match part.map(u64::from) {
                     None => msn < next_msn,
                     // Past the last part of a whole segment: the first of the next one.

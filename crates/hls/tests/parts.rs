@@ -98,7 +98,7 @@ fn pipes(times: &[i64], gop: usize) -> [Vec<u8>; 2] {
 #[test]
 fn parts_are_legal_and_as_long_as_can_be_at_every_usual_frame_rate() {
     for (rate, frame_ticks, frames_a_part) in [
-        (23.976, 90_090.0 / 24.0, 5),
+        (23.976_f64, 90_090.0 / 24.0, 5),
         (24.0, 3750.0, 5),
         (25.0, 3600.0, 5),
         (29.97, 3003.0, 6),

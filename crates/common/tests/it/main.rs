@@ -9,6 +9,7 @@
 mod access_log;
 mod auth;
 mod drain;
+mod express;
 mod framing;
 mod kafka;
 mod outbox;

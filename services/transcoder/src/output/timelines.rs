@@ -1,6 +1,9 @@
 //! Numbers, dates and discontinuities of a broadcast, the same in all rungs, and which of them are
 //! listed: a number is listed once it and all before it are stored, or known to be lost.
 
+mod rendition;
+mod run;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,15 +12,17 @@ use std::{
 
 use marquee_hls::{
     BroadcastTag, CutPart, CutSegment, Entry, MasterPlaylist, Part, RenditionParams,
-    RenditionTimeline, Rung, SegmentName, Variant,
+    RenditionTimeline, Rung, SegmentName,
 };
 use tokio::sync::watch;
 
-use super::{BroadcastNumbers, bandwidth::Bandwidth, uploader::Outcome};
-use crate::{edge::LiveStream, registry::Numbers};
+pub use run::RunStart;
 
-/// Duration of a number whose parts were shown and that never became whole.
-const SHOWN_GAP_MS: u32 = 100;
+use rendition::{Rendition, Waiting, variants};
+use run::Run;
+
+use super::{BroadcastNumbers, uploader::Outcome};
+use crate::{edge::LiveStream, registry::Numbers};
 
 /// All renditions of one broadcast.
 pub struct Timelines {
@@ -38,55 +43,6 @@ struct State {
     last_end_ms: i64,
     run: Option<Run>,
     renditions: BTreeMap<Rung, Rendition>,
-}
-
-struct Rendition {
-    timeline: RenditionTimeline,
-    /// Cut but not listed, by number.
-    waiting: BTreeMap<u64, Waiting>,
-    bandwidth: Bandwidth,
-    params: Option<RenditionParams>,
-    listed_in_run: u64,
-}
-
-struct Waiting {
-    entry: Entry,
-    resolved: bool,
-}
-
-/// How a run begins.
-pub struct RunStart {
-    /// Goes into the names.
-    pub epoch: u64,
-    /// Unix ms at which the run's first keyframe came: its dates count from here by PTS.
-    pub first_frame_ms: i64,
-    /// Whether its first keyframe follows the last run's end in the source, whenever it came.
-    pub continues: bool,
-    /// The rung that decides the cuts.
-    pub leader: Rung,
-    /// What each rung announces.
-    pub bandwidths: BTreeMap<Rung, Bandwidth>,
-    /// Whether the run may yet be made again from its start, as long as its first segment grows: the
-    /// parts of that one are not shown before it is whole.
-    pub is_on_trial: bool,
-}
-
-struct Run {
-    epoch: u64,
-    base_msn: u64,
-    discontinuous: bool,
-    /// Whether its discontinuity was counted: a run that cut nothing has none.
-    counted: bool,
-    leader: Rung,
-    /// Unix ms of the first frame, and its PTS once known.
-    anchor_ms: i64,
-    anchor_pts: Option<i64>,
-    /// `(start_ms, duration_ms)` of each number, by the leader's clock.
-    cuts: BTreeMap<u64, (i64, u32)>,
-    /// Parts that are not shown yet.
-    on_trial: Option<Vec<CutPart>>,
-    /// The newest number of which parts were shown.
-    shown: Option<u64>,
 }
 
 impl Timelines {
@@ -233,13 +189,7 @@ impl Timelines {
             cut.start_pts,
             cut.duration,
         );
-        if !run.counted {
-            run.counted = true;
-            state.begun = true;
-            if run.discontinuous {
-                state.discontinuity_seq += 1;
-            }
-        }
+        run.count(&mut state.begun, &mut state.discontinuity_seq);
         rendition
             .bandwidth
             .segment(cut.bytes.len() as u64, name.duration_ms);
@@ -283,7 +233,9 @@ impl Timelines {
             return;
         };
         self.live.pause();
-        run.close_shown();
+        if run.close_shown() {
+            run.count(&mut state.begun, &mut state.discontinuity_seq);
+        }
         let Some((last, (start_ms, duration_ms))) = run.cuts.last_key_value() else {
             return;
         };
@@ -396,140 +348,5 @@ impl Timelines {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Rendition {
-    fn new(timeline: RenditionTimeline) -> Self {
-        Self {
-            timeline,
-            waiting: BTreeMap::new(),
-            bandwidth: Bandwidth::passed_through(),
-            params: None,
-            listed_in_run: 0,
-        }
-    }
-
-    fn has(&self, msn: u64) -> bool {
-        self.waiting.contains_key(&msn) || self.timeline.last_msn().is_some_and(|last| last >= msn)
-    }
-
-    fn add_gap(&mut self, name: &SegmentName) -> Entry {
-        let entry = Entry {
-            gap: true,
-            ..Entry::stored(name)
-        };
-        let waiting = Waiting {
-            entry: entry.clone(),
-            resolved: true,
-        };
-        self.waiting.insert(name.msn, waiting);
-        entry
-    }
-
-    /// Lists what no longer waits for anything before it; tells whether anything was.
-    fn list_resolved(&mut self, dvr_window: Duration) -> bool {
-        let mut listed = false;
-        while let Some(first) = self.waiting.first_entry()
-            && first.get().resolved
-        {
-            self.timeline.push(first.remove().entry);
-            self.listed_in_run += 1;
-            listed = true;
-        }
-        self.timeline.forget_before(dvr_window);
-        listed
-    }
-
-    fn variant(&self, rung: Rung) -> Option<Variant> {
-        let params = self.params.as_ref()?;
-        Some(Variant {
-            uri: format!("{rung}/playlist.m3u8"),
-            bandwidth: self.bandwidth.announced_bps(),
-            average_bandwidth: self.bandwidth.average_bps(),
-            codecs: params.codecs.clone(),
-            resolution: params.resolution,
-            frame_rate: params.frame_rate,
-        })
-    }
-}
-
-fn variants(renditions: &BTreeMap<Rung, Rendition>) -> impl Iterator<Item = Variant> {
-    let variant = |(rung, rendition): (&Rung, &Rendition)| rendition.variant(*rung);
-    renditions.iter().filter_map(variant)
-}
-
-impl Run {
-    /// Unix ms of a presentation time; the first one asked for is the run's first frame's.
-    fn ms_of(&mut self, pts: i64) -> i64 {
-        let anchor_pts = *self.anchor_pts.get_or_insert(pts);
-        self.anchor_ms + (pts - anchor_pts).div_euclid(90)
-    }
-
-    /// What is known of the name of a segment that is not whole: all but its duration.
-    fn opening_name(&mut self, numbers: BroadcastNumbers, part: &CutPart) -> SegmentName {
-        let start_ms = self.ms_of(part.segment_start_pts);
-        self.assemble(numbers, part.rung, part.index, start_ms, 0)
-    }
-
-    /// A number whose parts were shown, and that the next run makes again, is not used twice: it
-    /// becomes a gap, as short as can be, because its time is that of the next one.
-    fn close_shown(&mut self) {
-        let Some(shown) = self.shown else { return };
-        let last = self
-            .cuts
-            .last_key_value()
-            .map(|(index, cut)| (*index, *cut));
-        let end_ms = match last {
-            Some((index, _)) if index >= shown => return,
-            Some((_, (start_ms, duration_ms))) => start_ms + i64::from(duration_ms),
-            None => self.anchor_ms,
-        };
-        self.cuts.insert(shown, (end_ms, SHOWN_GAP_MS));
-    }
-
-    /// The name of the segment `index`. The leader's cut dates it for all rungs.
-    fn name(
-        &mut self,
-        numbers: BroadcastNumbers,
-        rung: Rung,
-        index: u64,
-        start_pts: i64,
-        duration: i64,
-    ) -> SegmentName {
-        let start_ms = self.ms_of(start_pts);
-        let end_ms = self.ms_of(start_pts + duration);
-        let by_own_clock = (start_ms, u32::try_from(end_ms - start_ms).unwrap_or(0));
-        let (start_ms, duration_ms) = if rung == self.leader {
-            self.cuts.insert(index, by_own_clock);
-            by_own_clock
-        } else {
-            *self.cuts.entry(index).or_insert(by_own_clock)
-        };
-        self.assemble(numbers, rung, index, start_ms, duration_ms)
-    }
-
-    fn known_name(&self, numbers: BroadcastNumbers, rung: Rung, index: u64) -> Option<SegmentName> {
-        let (start_ms, duration_ms) = *self.cuts.get(&index)?;
-        Some(self.assemble(numbers, rung, index, start_ms, duration_ms))
-    }
-
-    fn assemble(
-        &self,
-        numbers: BroadcastNumbers,
-        rung: Rung,
-        index: u64,
-        start_ms: i64,
-        duration_ms: u32,
-    ) -> SegmentName {
-        SegmentName {
-            rung,
-            broadcast: numbers.broadcast,
-            epoch: self.epoch,
-            msn: self.base_msn + index,
-            start_ms,
-            duration_ms,
-            discontinuity: self.discontinuous && index == 0,
-        }
     }
 }

@@ -18,6 +18,7 @@ use marquee_common::{
     server::{Express, ExpressAnswer},
 };
 use marquee_hls::{PartName, Rung, SegmentName};
+use metrics::Counter;
 
 use crate::edge::{Edge, LiveStream, PlaylistRequest, ReloadError, SegmentPlace, Text};
 
@@ -42,6 +43,9 @@ pub struct LiveEdge {
     edge: Edge,
     /// Base URL of what left memory.
     storage: Arc<str>,
+    /// Answers that have no log line.
+    playlists: Counter,
+    parts: Counter,
 }
 
 impl LiveEdge {
@@ -50,6 +54,8 @@ impl LiveEdge {
         Self {
             edge,
             storage: storage.into(),
+            playlists: metrics::counter!("transcoder_edge_playlists_total"),
+            parts: metrics::counter!("transcoder_edge_parts_total"),
         }
     }
 
@@ -72,17 +78,18 @@ impl Express for LiveEdge {
         }
         if file == "playlist.m3u8" {
             let request = directives(uri.query().unwrap_or_default()).ok()?;
-            let gzip = accepts_gzip(headers);
+            let (gzip, answered) = (accepts_gzip(headers), self.playlists.clone());
             return Some(Box::pin(async move {
                 let reloaded = stream.playlist(rung, request).await?.ok()?;
-                metrics::counter!("transcoder_edge_playlists_total").increment(1);
+                answered.increment(1);
                 Some(playlist(&reloaded.text, kept(reloaded.is_final), gzip))
             }));
         }
         let name = PartName::from_uri(rung, file).ok()?;
+        let answered = self.parts.clone();
         Some(Box::pin(async move {
             let bytes = stream.part(&name).await?;
-            metrics::counter!("transcoder_edge_parts_total").increment(1);
+            answered.increment(1);
             Some(transport_stream(bytes))
         }))
     }

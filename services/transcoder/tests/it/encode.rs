@@ -4,6 +4,7 @@
 mod audio;
 pub mod clips;
 mod gops;
+mod parts;
 mod process;
 mod rig;
 mod sizes;
