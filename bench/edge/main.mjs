@@ -10,6 +10,7 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { run, start } from "../../e2e/lib/process.mjs";
+import { sleep } from "../../e2e/lib/wait.mjs";
 import { calm } from "../live/calm.mjs";
 import { cpuOf } from "../live/processes.mjs";
 import { record, repository } from "../results.mjs";
@@ -26,7 +27,6 @@ const { values: options } = parseArgs({
 });
 
 const say = (text) => process.stdout.write(`   ${text}\n`);
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const bin = path.join(repository, ".local/bench-bin");
 
 /** The 360p rung as the ladder makes it, 20 s. */
@@ -44,9 +44,13 @@ async function clip() {
 
 /** An edge on the first core; how it is reached, and its end. */
 async function edge(file, ...args) {
-  const { child } = start("taskset", ["-c", "0", path.join(bin, "prerecorded_edge"), file, ...args], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
+  const { child } = start(
+    "taskset",
+    ["-c", "0", path.join(bin, "prerecorded_edge"), file, ...args],
+    {
+      stdio: ["ignore", "ignore", "pipe"],
+    },
+  );
   const url = await new Promise((resolve, reject) => {
     const lines = createInterface({ input: child.stderr });
     lines.on("line", (line) => line.startsWith("http") && resolve(line.trim()));
@@ -78,12 +82,14 @@ async function measure(file, counts, ...args) {
   const server = await edge(file, ...args);
   try {
     // A playlist long enough for delta updates.
-    await sleep(30_000);
+    await sleep(20_000);
     const rows = [];
     for (const viewers of counts) {
       const row = await watch(server, viewers);
       const late = `${ms(row.reload_p50_us)} / ${ms(row.reload_p99_us)} / ${ms(row.reload_max_us)}`;
-      say(`${viewers} viewers: late ${late} ms, ${row.cores.toFixed(2)} cores, ${row.failures} failures`);
+      say(
+        `${viewers} viewers: late ${late} ms, ${row.cores.toFixed(2)} cores, ${row.failures} failures`,
+      );
       rows.push(row);
       if (row.reload_p99_us > 3 * GOAL.lateMs * 1000) {
         break;
@@ -133,5 +139,9 @@ const text = [
 if (options["dry-run"]) {
   say(`\n${text}\n`);
 } else {
-  await record({ name: "edge", command: ["bench/run edge", ...process.argv.slice(2)].join(" "), text });
+  await record({
+    name: "edge",
+    command: ["bench/run edge", ...process.argv.slice(2)].join(" "),
+    text,
+  });
 }
