@@ -278,8 +278,10 @@ impl Run {
     pub fn aligned(&self) -> Vec<BTreeMap<Rung, (CutSegment, Content)>> {
         let mut numbers: BTreeMap<u64, BTreeMap<Rung, (CutSegment, Content)>> = BTreeMap::new();
         for event in &self.events {
-            let SegmentEvent::Segment(segment) = event else {
-                panic!("a rung is not in step: {event:?}");
+            let segment = match event {
+                SegmentEvent::Part(_) => continue,
+                SegmentEvent::Segment(segment) => segment,
+                other => panic!("a rung is not in step: {other:?}"),
             };
             let content = Content::of(&segment.bytes);
             let rungs = numbers.entry(segment.index).or_default();
