@@ -78,9 +78,13 @@ impl App {
             checks.push(redis_check(redis.clone()));
             start_rate_limiter(&config, redis, &service.lifecycle())
         });
+        let forwarder = Forwarder::new(deadlines, service.lifecycle().token());
+        service
+            .lifecycle()
+            .spawn("age of connections", forwarder.clone().age_connections());
         let origins = &config.edge.cors_allowed_origins;
         let state = AppState {
-            forwarder: Forwarder::new(deadlines, service.lifecycle().token()),
+            forwarder,
             cors: Cors::new(origins),
             auth: AuthContext::tokens_only(&config.tokens, origins),
             trusted_proxies: TrustedProxies::new(config.edge.trusted_proxies),

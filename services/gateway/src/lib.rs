@@ -16,6 +16,7 @@ pub mod forwarded;
 pub mod headers;
 pub mod openapi;
 pub mod path;
+pub mod pool;
 pub mod rate_limit;
 pub mod route_table;
 pub mod routes;
