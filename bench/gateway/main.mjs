@@ -43,6 +43,7 @@ const shared = {
   cores: os.cpus().length,
   direct: (service) => stack.serviceUrl(service),
   gateway: stack.gatewayUrl,
+  pids: stack.facts.pids,
   say,
 };
 for (const name of names) {
