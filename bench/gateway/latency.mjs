@@ -34,26 +34,31 @@ export async function latency(bench) {
 }
 
 /** Runs `work` while the gateway has the last core to itself, and what else is measured the others. */
-async function onCoresOfTheirOwn({ pids, cores }, work) {
-  const pin = (pid, list) => execFileSync("taskset", ["--all-tasks", "-cp", list, String(pid)]);
-  const last = cores - 1;
-  const others = `0-${last - 1}`;
-  // What this process starts, the load generator, inherits its cores.
-  const placed = [[pids.gateway, String(last)]];
-  placed.push(...[pids.stream, process.pid].map((pid) => [pid, others]));
-  for (const [pid, list] of placed) {
-    pin(pid, list);
-  }
+async function onCoresOfTheirOwn({ stack, cores }, work) {
+  const all = `0-${cores - 1}`;
+  const others = `0-${cores - 2}`;
+  // What a process starts inherits its cores, and a service makes as many threads as it finds cores.
+  const placed = async (list) => {
+    pin(process.pid, list);
+    await stack.stop("gateway");
+    await stack.start("gateway");
+    await stack.ready("gateway");
+  };
+  await placed(String(cores - 1));
+  pin(process.pid, others);
+  pin(stack.facts.pids.stream, others);
   try {
     return await work();
   } finally {
-    for (const [pid] of placed) {
-      pin(pid, `0-${last}`);
-    }
+    pin(stack.facts.pids.stream, all);
+    await placed(all);
   }
 }
 
-async function compared({ direct, gateway, pids, seconds, rounds, say }) {
+const pin = (pid, list) => execFileSync("taskset", ["--all-tasks", "-cp", list, String(pid)]);
+
+async function compared({ stack, direct, gateway, seconds, rounds, say }) {
+  const pid = stack.facts.pids.gateway;
   const most = await requests({ url: gateway + PATH, connections: CONNECTIONS, seconds });
   const rate = Math.round(most.requests_per_s / 2);
   say(`through the gateway at most ${fixed(most.requests_per_s, 0)} requests/s; half is ${rate}`);
@@ -61,9 +66,9 @@ async function compared({ direct, gateway, pids, seconds, rounds, say }) {
   const pairs = [];
   for (let round = 1; round <= rounds; round += 1) {
     const straight = await call(direct("stream"));
-    const before = await cpuOf(pids.gateway);
+    const before = await cpuOf(pid);
     const through = await call(gateway);
-    const after = await cpuOf(pids.gateway);
+    const after = await cpuOf(pid);
     const cpuUs = ((after.own - before.own) * 1e6) / through.requests;
     pairs.push({ direct: straight, through, cpuUs });
     say(

@@ -37,13 +37,13 @@ for (let count = 0; count < Number(options.streams); count += 1) {
 }
 const shared = {
   api,
+  stack,
   streams: Number(options.streams),
   seconds: Number(options.seconds),
   rounds: Number(options.rounds),
   cores: os.cpus().length,
   direct: (service) => stack.serviceUrl(service),
   gateway: stack.gatewayUrl,
-  pids: stack.facts.pids,
   say,
 };
 for (const name of names) {

@@ -1,6 +1,6 @@
 //! The gateway put together.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use marquee_common::{
     BoxError,
@@ -27,7 +27,6 @@ use crate::{
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What every handler can reach.
-#[derive(Clone)]
 pub struct AppState {
     /// Where the services are.
     pub upstreams: Upstreams,
@@ -94,7 +93,7 @@ impl App {
             upstreams,
         };
         let service = service
-            .raw_routes(routes::routes(state))
+            .raw_routes(routes::routes(Arc::new(state)))
             .document_by_route()
             .readiness(checks);
         Ok(Self { service })

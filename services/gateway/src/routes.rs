@@ -1,6 +1,6 @@
 //! Where requests come in. Which service answers which path is in [`crate::route_table`].
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The entrances.
-pub fn routes(state: AppState) -> Router {
+pub fn routes(state: Arc<AppState>) -> Router {
     Router::new()
         .route("/api", any(api))
         .route("/api/", any(api))
@@ -33,13 +33,13 @@ pub fn routes(state: AppState) -> Router {
         .with_state(state)
 }
 
-async fn openapi(State(state): State<AppState>) -> Json<serde_json::Value> {
+async fn openapi(State(state): State<Arc<AppState>>) -> Json<serde_json::Value> {
     Json(state.document.get().await.as_ref().clone())
 }
 
 /// Pages of other origins may call these, as far as CORS lets them.
 async fn api(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
@@ -54,7 +54,7 @@ async fn api(
 
 /// What is behind these speaks for itself.
 async fn media(
-    State(state): State<AppState>,
+    State(state): State<Arc<AppState>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
