@@ -83,12 +83,17 @@ impl UploadWatch {
         self.0.pieces.load(Ordering::Relaxed)
     }
 
-    /// Waits until the body was handed on, whole or not.
-    pub async fn done(&self) {
-        while matches!(
+    /// Whether the body was handed on, whole or not.
+    pub fn is_done(&self) -> bool {
+        !matches!(
             self.state(),
             UploadState::AwaitingClient | UploadState::AwaitingUpstream
-        ) {
+        )
+    }
+
+    /// Waits until [`Self::is_done`].
+    pub async fn done(&self) {
+        while !self.is_done() {
             // One waiter: notify_one keeps a permit for it if it is not here yet.
             self.0.done.notified().await;
         }
@@ -96,10 +101,7 @@ impl UploadWatch {
 
     fn set(&self, state: UploadState) {
         self.0.state.store(state as u8, Ordering::Release);
-        if !matches!(
-            state,
-            UploadState::AwaitingClient | UploadState::AwaitingUpstream
-        ) {
+        if self.is_done() {
             self.0.done.notify_one();
         }
     }

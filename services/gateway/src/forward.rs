@@ -134,7 +134,15 @@ impl Forwarder {
             answer = answer => answer.map_err(|error| blame(route.service, &watch, error))?,
             error = self.patience(route, &watch) => return Err(error),
         };
-        let (mut head, body) = answer.into_parts();
+        let (mut head, mut body) = answer.into_parts();
+        if !watch.is_done() {
+            let silence = self.deadlines.silence;
+            body.drive_apart(async move {
+                if while_it_flows(&watch, silence).await {
+                    std::future::pending().await
+                }
+            });
+        }
         headers::strip_hop_by_hop(&mut head.headers);
         let mut body = Download::new(body, self.deadlines.silence);
         if is_event_stream(&head.headers) {
@@ -148,7 +156,7 @@ impl Forwarder {
         let (uploaded, answer) = match route.treatment {
             Treatment::Api { .. } => (self.within_upload(watch).await, self.deadlines.answer),
             Treatment::Media => (
-                self.while_it_flows(watch).await,
+                while_it_flows(watch, self.deadlines.silence).await,
                 self.deadlines.media_answer,
             ),
         };
@@ -164,18 +172,17 @@ impl Forwarder {
         let upload = tokio::time::timeout(self.deadlines.upload, watch.done());
         upload.await.is_ok()
     }
+}
 
-    /// Whether the body was passed on without a break that was too long.
-    async fn while_it_flows(&self, watch: &UploadWatch) -> bool {
-        loop {
-            let before = watch.pieces();
-            let done = tokio::time::timeout(self.deadlines.silence, watch.done());
-            if done.await.is_ok() {
-                return true;
-            }
-            if watch.pieces() == before {
-                return false;
-            }
+/// Whether a request body was passed on to its end without a break as long as `silence`.
+async fn while_it_flows(watch: &UploadWatch, silence: Duration) -> bool {
+    loop {
+        let before = watch.pieces();
+        if tokio::time::timeout(silence, watch.done()).await.is_ok() {
+            return true;
+        }
+        if watch.pieces() == before {
+            return false;
         }
     }
 }

@@ -241,6 +241,26 @@ struct Lease {
 }
 
 impl PooledBody {
+    /// Has a task of its own drive the connection until `give_up`, for a request body that is still on
+    /// its way: it must not wait for whoever reads the answer, who may read only when all is sent. The
+    /// connection serves no further request.
+    pub fn drive_apart(&mut self, give_up: impl Future<Output = ()> + Send + 'static) {
+        let Some(Lease { connection, .. }) = self.lease.take() else {
+            return;
+        };
+        // Without the side that takes requests it ends after this one.
+        drop(connection.requests);
+        if let Some(wire) = connection.wire {
+            // Its end, and a panic, reach both bodies.
+            tokio::spawn(async move {
+                tokio::select! {
+                    _ = wire => {}
+                    () = give_up => {}
+                }
+            });
+        }
+    }
+
     /// The connection serves the next request, if it can: a body that is not sent to its end yet, or
     /// a service that closes, forbids it.
     fn end(&mut self, cx: &mut Context<'_>) {
