@@ -9,13 +9,12 @@ use http::{
     request,
     uri::PathAndQuery,
 };
-use marquee_common::retry::Backoff;
+use marquee_common::{forwarding::strip_hop_by_hop, retry::Backoff};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     body::{Download, Upload, UploadState, UploadWatch},
     error::GatewayError,
-    headers,
     pool::{CallError, Pool},
     route_table::{Route, ServiceName, Treatment},
     upstream::UpstreamUrl,
@@ -143,7 +142,7 @@ impl Forwarder {
                 }
             });
         }
-        headers::strip_hop_by_hop(&mut head.headers);
+        strip_hop_by_hop(&mut head.headers);
         let mut body = Download::new(body, self.deadlines.silence);
         if is_event_stream(&head.headers) {
             body = body.until(self.draining.clone());
