@@ -12,11 +12,13 @@ mod context;
 mod entry;
 mod framing;
 mod lifecycle;
+mod lingering;
 mod listen;
 mod openapi;
 pub mod redact;
+mod workers;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use axum::{
     Router,
@@ -27,6 +29,7 @@ use axum::{
     routing::get,
 };
 use tokio::{net::TcpListener, time::timeout};
+use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{config::HttpConfig, error::ApiError, extract::Json, telemetry::Telemetry};
@@ -36,6 +39,7 @@ pub use context::{RequestContext, TRACEPARENT, X_REQUEST_ID};
 pub use entry::main;
 pub use framing::Doubt;
 pub use lifecycle::Lifecycle;
+pub use lingering::Lingering;
 pub use listen::{HEADER_READ_TIMEOUT, Watched, obey_signals};
 
 use check::Checks;
@@ -50,6 +54,7 @@ pub struct Service {
     raw: Router,
     has_document_route: bool,
     checks: Vec<Check>,
+    workers: Option<NonZeroUsize>,
     lifecycle: Lifecycle,
 }
 
@@ -64,6 +69,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The threads that serve connections cannot be started.
+    #[error("cannot start the threads that serve connections")]
+    Workers(#[source] std::io::Error),
     /// A task that lasts as long as the process did not ([`Lifecycle::spawn`]); the log has its
     /// end.
     #[error("the task \"{0}\" died")]
@@ -81,6 +89,7 @@ impl Service {
             raw: Router::new(),
             has_document_route: false,
             checks: Vec::new(),
+            workers: None,
             lifecycle: Lifecycle::new(),
         }
     }
@@ -109,6 +118,14 @@ impl Service {
     /// What the service needs, polled in the background.
     pub fn readiness(mut self, checks: Vec<Check>) -> Self {
         self.checks.extend(checks);
+        self
+    }
+
+    /// Serve connections on so many threads, each with a runtime of its own, where a request stays from
+    /// its first byte to its last. For services that wait for others and compute next to nothing: one
+    /// request that computes holds up all others of its thread.
+    pub fn workers(mut self, count: NonZeroUsize) -> Self {
+        self.workers = Some(count);
         self
     }
 
@@ -141,6 +158,7 @@ impl Service {
             listener,
             addr,
             grace: self.http.shutdown_grace(),
+            workers: self.workers,
             lifecycle: self.lifecycle.clone(),
             router: self.into_router(),
         })
@@ -203,6 +221,7 @@ pub struct BoundService {
     listener: TcpListener,
     addr: SocketAddr,
     grace: Duration,
+    workers: Option<NonZeroUsize>,
     lifecycle: Lifecycle,
     router: Router,
 }
@@ -217,7 +236,16 @@ impl BoundService {
     /// tasks; all of that within the grace.
     pub async fn run(self) -> Result<(), ServeError> {
         tracing::info!(addr = %self.addr, "serving");
-        listen::accept(self.listener, &self.router, &self.lifecycle).await;
+        if let Some(count) = self.workers {
+            let listener = self.listener.into_std().map_err(ServeError::Workers)?;
+            workers::start(count, &listener, &self.router, &self.lifecycle)
+                .map_err(ServeError::Workers)?;
+            drop(listener);
+            self.lifecycle.token().cancelled().await;
+        } else {
+            let connections = TaskTracker::new();
+            listen::accept(self.listener, &self.router, &self.lifecycle, &connections).await;
+        }
         tracing::info!(grace_s = self.grace.as_secs(), "draining");
         self.lifecycle.drain(self.grace).await;
         match self.lifecycle.dead_task() {

@@ -1,6 +1,6 @@
 //! The gateway put together.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism, time::Duration};
 
 use marquee_common::{
     BoxError,
@@ -92,7 +92,9 @@ impl App {
             body_limit_bytes: config.http.body_limit_bytes as u64,
             upstreams,
         };
+        let cores = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let service = service
+            .workers(config.workers.unwrap_or_else(cores))
             .raw_routes(routes::routes(Arc::new(state)))
             .document_by_route()
             .readiness(checks);

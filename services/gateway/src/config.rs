@@ -1,6 +1,6 @@
 //! What the gateway is told by its environment; `gateway --help` lists it.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, time::Duration};
 
 use clap::{Parser, builder::BoolishValueParser};
 use ipnet::IpNet;
@@ -28,6 +28,9 @@ pub struct Config {
     /// Port of the HTTP interface
     #[arg(long, env = "PORT", default_value_t = 8080)]
     pub port: u16,
+    /// Threads that pass requests on; one a core when unset
+    #[arg(long, env = "WORKERS")]
+    pub workers: Option<NonZeroUsize>,
     /// The HTTP interface.
     #[command(flatten)]
     pub http: HttpConfig,

@@ -138,7 +138,7 @@ impl Forwarder {
             let silence = self.deadlines.silence;
             body.drive_apart(async move {
                 if while_it_flows(&watch, silence).await {
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 }
             });
         }

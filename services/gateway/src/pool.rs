@@ -12,6 +12,7 @@ use std::{
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
@@ -33,7 +34,7 @@ use crate::{body::Upload, upstream::UpstreamUrl};
 /// An idle connection is given up after this; services keep theirs longer, so that they are never
 /// the first to close one just as a request sets out on it.
 const LONGEST_IDLE: Duration = Duration::from_secs(15);
-/// Idle connections kept to one service.
+/// Idle connections that a thread keeps to one service.
 const MOST_IDLE: usize = 256;
 
 /// Connections to all services. Cheap to clone.
@@ -43,8 +44,9 @@ pub struct Pool {
     idle: Arc<Mutex<Idle>>,
 }
 
-/// Newest last: what is not needed ages at the front.
-type Idle = HashMap<UpstreamUrl, Vec<Connection>>;
+/// By thread, for a connection is moved by the runtime of the thread that opened it. Newest last: what
+/// is not needed ages at the front.
+type Idle = HashMap<(ThreadId, UpstreamUrl), Vec<Connection>>;
 
 type Wire = Pin<Box<http1::Connection<TokioIo<TcpStream>, Upload>>>;
 
@@ -122,8 +124,9 @@ impl Pool {
 
     /// The connection used last, if it is still good.
     async fn take(&self, upstream: &UpstreamUrl) -> Option<Connection> {
+        let key = (thread::current().id(), upstream.clone());
         loop {
-            let mut kept = self.idle().get_mut(upstream)?.pop()?;
+            let mut kept = self.idle().get_mut(&key)?.pop()?;
             if kept.idle_since.elapsed() < LONGEST_IDLE && kept.is_usable().await {
                 return Some(kept);
             }
@@ -175,7 +178,8 @@ impl Pool {
     fn give_back(&self, upstream: UpstreamUrl, mut connection: Connection) {
         connection.idle_since = Instant::now();
         let mut idle = self.idle();
-        let kept = idle.entry(upstream).or_default();
+        let key = (thread::current().id(), upstream);
+        let kept = idle.entry(key).or_default();
         if kept.len() < MOST_IDLE {
             kept.push(connection);
         }

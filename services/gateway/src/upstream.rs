@@ -1,15 +1,15 @@
 //! The services behind the gateway, and where each is.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
 
 use url::Url;
 
 use crate::route_table::ServiceName;
 
-/// `http://host:port` of a service.
+/// `http://host:port` of a service. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamUrl {
-    address: String,
+    address: Arc<str>,
 }
 
 /// What is wrong with a service's URL.
@@ -47,7 +47,7 @@ impl FromStr for UpstreamUrl {
             .port_or_known_default()
             .ok_or(UpstreamUrlError::NotAUrl)?;
         Ok(Self {
-            address: format!("{host}:{port}"),
+            address: format!("{host}:{port}").into(),
         })
     }
 }

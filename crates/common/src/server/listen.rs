@@ -17,10 +17,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
 };
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::{
-    Lifecycle,
+    Lifecycle, Lingering,
     framing::{Doubt, Framing},
 };
 
@@ -29,8 +30,14 @@ use super::{
 /// under a request already on its way.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Accept until the drain begins. Connections go on in tasks of `lifecycle`.
-pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &Lifecycle) {
+/// Accept until the drain begins. Connections go on in tasks of `lifecycle`, each counted in
+/// `connections` until it ends.
+pub(super) async fn accept(
+    listener: TcpListener,
+    router: &Router,
+    lifecycle: &Lifecycle,
+    connections: &TaskTracker,
+) {
     let draining = lifecycle.token();
     loop {
         let accepted = tokio::select! {
@@ -40,7 +47,11 @@ pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &L
         match accepted {
             Ok((stream, peer)) => {
                 let connection = serve(stream, peer, router.clone(), lifecycle.clone());
-                lifecycle.spawn_job("connection", connection);
+                let counted = connections.token();
+                lifecycle.spawn_job("connection", async move {
+                    connection.await;
+                    drop(counted);
+                });
             }
             Err(error) => {
                 // Out of file descriptors, or a peer that left already: neither ends the server.
@@ -54,7 +65,7 @@ pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &L
 async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, lifecycle: Lifecycle) {
     // Small answers are complete messages; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let watched = Watched::new(stream);
+    let watched = Watched::new(Lingering::new(stream));
     let doubt = watched.doubt();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
