@@ -106,5 +106,5 @@ pub async fn register(
             role: Role::User,
         })
         .await?;
-    signed_in::open_session(&state, StatusCode::CREATED, user, &password_hash, client).await
+    signed_in::open_session(&state, StatusCode::CREATED, user.id, &password_hash, client).await
 }

@@ -64,8 +64,8 @@ pub async fn login(
     let proved = prove(&state, &login, account.as_ref(), password, client.address).await?;
     match account {
         Some(account) if proved => {
-            let (user, hash) = (account.user, account.password_hash);
-            signed_in::open_session(&state, StatusCode::OK, user, &hash, client).await
+            let (id, hash) = (account.user.id, account.password_hash);
+            signed_in::open_session(&state, StatusCode::OK, id, &hash, client).await
         }
         _ => Err(AuthError::InvalidCredentials),
     }

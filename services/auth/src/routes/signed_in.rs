@@ -8,7 +8,7 @@ use http::{
     StatusCode,
     header::{CACHE_CONTROL, SET_COOKIE},
 };
-use marquee_common::contract::{AccessClaims, SessionId};
+use marquee_common::contract::{AccessClaims, SessionId, UserId};
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -33,31 +33,30 @@ pub struct SignedIn {
     expires_in: i64,
 }
 
-/// Opens a session for a user who has proved to know the password of `password_hash`.
+/// Opens a session for a user who has proved to know the password of `password_hash`. What the
+/// tokens say of the user is what is so when the session is recorded.
 pub async fn open_session(
     state: &AppState,
     status: StatusCode,
-    user: User,
+    user_id: UserId,
     password_hash: &str,
     client: Client,
 ) -> Result<Response, AuthError> {
     let session_id = SessionId::new();
     let refresh_token = RefreshToken::generate()?;
-    let opened = state
+    let user = state
         .store
         .insert_session(NewSession {
             id: session_id,
-            user_id: user.id,
+            user_id,
             password_hash,
             user_agent: client.user_agent.as_deref(),
             address: client.address,
             token: &refresh_token.hash(),
             token_ttl: state.sign_in.refresh_token_ttl(),
         })
-        .await?;
-    if !opened {
-        return Err(AuthError::InvalidCredentials);
-    }
+        .await?
+        .ok_or(AuthError::InvalidCredentials)?;
     Ok(answer(state, status, user, session_id, &refresh_token))
 }
 

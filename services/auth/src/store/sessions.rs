@@ -7,10 +7,14 @@ use sqlx::FromRow;
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
-use super::Store;
+use super::{
+    Store,
+    accounts::{AccountRow, account_columns},
+};
 use crate::{
     refresh_token::{Presented, TokenHash, Verdict},
     session::Session,
+    user::{Account, User},
 };
 
 /// A sign-in to record.
@@ -85,24 +89,28 @@ struct PresentedRow {
 }
 
 impl Store {
-    /// Records a sign-in with its first refresh token; false if the password is no longer the
-    /// user's, or the account is gone or disabled.
+    /// Records a sign-in with its first refresh token, and returns the user as they are now; `None`
+    /// if the password is no longer theirs, or the account is gone or disabled.
     ///
-    /// Comparing a password takes a while. The user's row is locked, so that a new password either
-    /// comes first and is seen here, or comes later and ends this session too.
-    pub async fn insert_session(&self, new: NewSession<'_>) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
+    /// Comparing a password takes a while. The user's row is locked, so that a change either comes
+    /// first and is seen here, or comes later and ends this session too: tokens are signed for what
+    /// this returns, never for what was read before.
+    pub async fn insert_session(&self, new: NewSession<'_>) -> Result<Option<User>, sqlx::Error> {
+        let row: Option<AccountRow> = sqlx::query_as(concat!(
             "WITH owner AS ( \
-               SELECT id FROM users \
+               SELECT ",
+            account_columns!(),
+            "  FROM users \
                WHERE id = $2 AND password_hash = $7 AND disabled_at IS NULL FOR SHARE \
              ), session AS ( \
                INSERT INTO sessions (id, user_id, user_agent, address, expires_at) \
                SELECT $1, id, $3, $8::inet, now() + make_interval(secs => $6) FROM owner \
                RETURNING id, expires_at \
-             ) \
-             INSERT INTO refresh_tokens (id, session_id, token_hash, expires_at) \
-             SELECT $4, id, $5, expires_at FROM session",
-        )
+             ), token AS ( \
+               INSERT INTO refresh_tokens (id, session_id, token_hash, expires_at) \
+               SELECT $4, id, $5, expires_at FROM session \
+             ) SELECT * FROM owner",
+        ))
         .bind(Uuid::from(new.id))
         .bind(Uuid::from(new.user_id))
         .bind(new.user_agent)
@@ -111,9 +119,9 @@ impl Store {
         .bind(new.token_ttl.as_seconds_f64())
         .bind(new.password_hash)
         .bind(new.address.to_string())
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(row.map(|row| Account::from(row).user))
     }
 
     /// Exchanges a refresh token for `successor`, or says why not.

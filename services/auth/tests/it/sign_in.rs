@@ -6,7 +6,7 @@ use marquee_testkit::eventually;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::fixture::{Auth, PASSWORD};
+use crate::fixture::{Answer, Auth, PASSWORD, SignedIn};
 
 #[tokio::test]
 async fn one_signs_in_by_username_or_address_in_any_case() {
@@ -108,6 +108,30 @@ async fn a_disabled_account_is_as_good_as_none() {
         .is_problem(401, "unauthenticated");
 }
 
+/// Signs in while `change` to the account is under way: the sign-in reads the account as it was, and
+/// then has to wait for the change's end.
+async fn sign_in_during(auth: &Auth, change: &'static str) -> Answer {
+    let pool = auth.pool().await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query(change).execute(&mut *tx).await.unwrap();
+    let committed = async {
+        eventually("the sign-in waits", Duration::from_secs(10), async || {
+            let waits: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock')",
+            )
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+            waits.then_some(())
+        })
+        .await;
+        tx.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(auth.login("ann", PASSWORD), committed);
+    answer
+}
+
 #[tokio::test]
 async fn a_password_or_account_that_goes_while_it_is_compared_opens_no_session() {
     for change in [
@@ -116,32 +140,28 @@ async fn a_password_or_account_that_goes_while_it_is_compared_opens_no_session()
     ] {
         let auth = Auth::start().await;
         auth.register("ann").await;
-        let pool = auth.pool().await;
-        // The sign-in reads the account as it was, and then has to wait for this one's end.
-        let mut tx = pool.begin().await.unwrap();
-        sqlx::query(change).execute(&mut *tx).await.unwrap();
-        let committed = async {
-            eventually("the sign-in waits", Duration::from_secs(10), async || {
-                let waits: bool = sqlx::query_scalar(
-                    "SELECT EXISTS (SELECT FROM pg_stat_activity \
-                     WHERE datname = current_database() AND wait_event_type = 'Lock')",
-                )
-                .fetch_one(&pool)
-                .await
-                .unwrap();
-                waits.then_some(())
-            })
-            .await;
-            tx.commit().await.unwrap();
-        };
-        let (answer, ()) = tokio::join!(auth.login("ann", PASSWORD), committed);
+        let answer = sign_in_during(&auth, change).await;
         answer.is_problem(401, "invalid_credentials");
         let sessions: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions")
-            .fetch_one(&pool)
+            .fetch_one(&auth.pool().await)
             .await
             .unwrap();
         assert_eq!(sessions, 1, "only the registration's");
     }
+}
+
+#[tokio::test]
+async fn a_role_that_is_lost_while_the_password_is_compared_is_in_no_token() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    auth.sql("UPDATE users SET role = 'admin'").await;
+    let answer = sign_in_during(&auth, "UPDATE users SET role = 'user'").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.body["user"]["role"], "user");
+    let ann = SignedIn::from(answer);
+    auth.get_as("/api/auth/users", &ann.access_token)
+        .await
+        .is_problem(403, "forbidden");
 }
 
 #[tokio::test]
