@@ -100,8 +100,7 @@ impl App {
             store: Store::new(pool.clone()),
             passwords: PasswordHasher::new(
                 config.sign_in.bcrypt_cost,
-                config.sign_in.bcrypt_parallelism(),
-                config.sign_in.bcrypt_queue(),
+                config.sign_in.bcrypt_bounds(),
             ),
             auth: AuthContext::new(&config.auth, Some(redis.clone())),
             revocations: Revocations::new(redis.clone(), access_token_ttl),

@@ -16,7 +16,7 @@ use time::Duration;
 
 pub use admin::{AdminCommand, AdminConfig, password_from_environment};
 
-use crate::lockout;
+use crate::{lockout, password::Bounds};
 
 /// Accounts, sign-in, sessions and subscriptions.
 ///
@@ -116,6 +116,10 @@ pub struct SignInConfig {
     /// hashed at a time when unset, which is four seconds at cost 12
     #[arg(long, env = "BCRYPT_QUEUE")]
     pub bcrypt_queue: Option<u16>,
+    /// Of those hashed and those that wait, how many may come from one IPv4 address or IPv6 /64; half
+    /// of all when unset, and at least one
+    #[arg(long, env = "BCRYPT_PER_NETWORK")]
+    pub bcrypt_per_network: Option<NonZeroUsize>,
 }
 
 impl SignInConfig {
@@ -134,20 +138,23 @@ impl SignInConfig {
         Duration::seconds(self.refresh_reuse_grace_s.into())
     }
 
-    /// Passwords hashed at a time.
-    pub fn bcrypt_parallelism(&self) -> usize {
-        self.bcrypt_parallelism.map_or_else(
+    /// How many passwords are hashed at a time.
+    pub fn bcrypt_bounds(&self) -> Bounds {
+        let parallelism = self.bcrypt_parallelism.map_or_else(
             || {
                 let cores = available_parallelism().map_or(1, NonZeroUsize::get);
                 cores.saturating_sub(1).max(1)
             },
             NonZeroUsize::get,
-        )
-    }
-
-    /// Passwords that may wait for their turn.
-    pub fn bcrypt_queue(&self) -> usize {
-        self.bcrypt_queue
-            .map_or_else(|| self.bcrypt_parallelism() * 16, usize::from)
+        );
+        let queue = self.bcrypt_queue.map_or(parallelism * 16, usize::from);
+        let per_network = self
+            .bcrypt_per_network
+            .map_or(((parallelism + queue) / 2).max(1), NonZeroUsize::get);
+        Bounds {
+            parallelism,
+            queue,
+            per_network,
+        }
     }
 }

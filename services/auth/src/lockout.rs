@@ -42,7 +42,7 @@ impl Target {
 }
 
 /// Where a client sits: an IPv4 address, or the /64 of an IPv6 one, which one customer has whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Network(String);
 
 impl Network {

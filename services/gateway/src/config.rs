@@ -154,6 +154,9 @@ pub struct LimitConfig {
     /// Attempts to sign in to one account from one address
     #[arg(long, env = "RATE_LIMIT_LOGIN", default_value = "10/min")]
     pub rate_limit_login: Rate,
+    /// Attempts to sign in from one address, to whatever accounts
+    #[arg(long, env = "RATE_LIMIT_LOGIN_ADDRESS", default_value = "60/min")]
+    pub rate_limit_login_address: Rate,
     /// Registrations from one address
     #[arg(long, env = "RATE_LIMIT_REGISTER", default_value = "60/h")]
     pub rate_limit_register: Rate,
@@ -179,6 +182,7 @@ impl LimitConfig {
                 .rate_limit_address
                 .bucket_of(self.rate_limit_address_burst),
             login: self.rate_limit_login.bucket(),
+            login_address: self.rate_limit_login_address.bucket(),
             register: self.rate_limit_register.bucket(),
             generate_key: self.rate_limit_generate_key.bucket(),
             heartbeat: self.rate_limit_heartbeat.bucket(),

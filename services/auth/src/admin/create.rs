@@ -1,6 +1,9 @@
 //! `auth admin create`: an account, made or met.
 
-use std::io::{IsTerminal, stdin};
+use std::{
+    io::{IsTerminal, stdin},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use marquee_common::contract::Role;
 
@@ -8,8 +11,8 @@ use super::{AdminError, announce, find_account, store};
 use crate::{
     config::{AdminConfig, password_from_environment},
     credentials::{Email, Password, Username},
-    lockout::Target,
-    password::PasswordHasher,
+    lockout::{Network, Target},
+    password::{Bounds, PasswordHasher},
     store::{InsertAccountError, NewAccount, Store},
     user::Account,
 };
@@ -47,8 +50,7 @@ impl Create {
         if let Some(account) = store.find_account_by_login(name).await? {
             return self.meet(config, &store, account).await;
         }
-        let passwords = PasswordHasher::new(config.bcrypt_cost, 1, 0);
-        let password_hash = passwords.hash(self.password.clone()).await?;
+        let password_hash = self.hash_password(config).await?;
         let made = store
             .insert_account(NewAccount {
                 username: &self.username,
@@ -69,6 +71,12 @@ impl Create {
         }
     }
 
+    async fn hash_password(&self, config: &AdminConfig) -> Result<String, AdminError> {
+        let passwords = PasswordHasher::new(config.bcrypt_cost, Bounds::ONE);
+        let here = Network::of(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Ok(passwords.hash(self.password.clone(), &here).await?)
+    }
+
     /// The account exists already.
     async fn meet(
         &self,
@@ -80,8 +88,7 @@ impl Create {
         if !self.reset_password {
             return Ok(format!("{username}: already exists"));
         }
-        let passwords = PasswordHasher::new(config.bcrypt_cost, 1, 0);
-        let password_hash = passwords.hash(self.password.clone()).await?;
+        let password_hash = self.hash_password(config).await?;
         let ended = store
             .reset_password(account.user.id, &password_hash)
             .await?;

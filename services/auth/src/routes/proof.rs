@@ -37,7 +37,7 @@ pub async fn prove(
         // Cannot be anybody's, so it is no guess.
         return Ok(false);
     };
-    let turn = state.passwords.turn().await?;
+    let turn = state.passwords.turn(&guess.network).await?;
     let standing = guess.standing().await?;
     let hash = account.map(|account| account.password_hash.clone());
     let matches = turn.matches(password, hash).await?;

@@ -17,6 +17,7 @@ use crate::{
     app::AppState,
     credentials::{Complaint, Email, Password, Username},
     error::AuthError,
+    lockout::Network,
     store::NewAccount,
 };
 
@@ -96,7 +97,11 @@ pub async fn register(
     Json(registration): Json<Registration>,
 ) -> Result<Response, AuthError> {
     let registration = registration.check()?;
-    let password_hash = state.passwords.hash(registration.password).await?;
+    let network = Network::of(client.address);
+    let password_hash = state
+        .passwords
+        .hash(registration.password, &network)
+        .await?;
     let user = state
         .store
         .insert_account(NewAccount {

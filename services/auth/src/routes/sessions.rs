@@ -59,7 +59,13 @@ pub async fn login(
 ) -> Result<Response, AuthError> {
     // Postgres has no NUL in text, and nobody has one in a name.
     let login = credentials.login.trim().replace('\0', "\u{fffd}");
-    let account = state.store.find_account_by_login(&login).await?;
+    // Names and addresses are ASCII. To some locales' lower() other letters are spellings of theirs,
+    // which the gateway, that counts sign-ins by account, would take for another's.
+    let account = if login.is_ascii() {
+        state.store.find_account_by_login(&login).await?
+    } else {
+        None
+    };
     let password = credentials.password;
     let proved = prove(&state, &login, account.as_ref(), password, client.address).await?;
     match account {

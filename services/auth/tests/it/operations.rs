@@ -144,6 +144,33 @@ async fn when_too_many_passwords_wait_the_next_is_told_to_come_back() {
     assert_eq!(auth.login("ann", PASSWORD).await.status, StatusCode::OK);
 }
 
+#[tokio::test]
+async fn a_network_that_fills_the_queue_keeps_no_other_from_signing_in() {
+    let auth = Auth::start_with(&[
+        "--bcrypt-cost=10",
+        "--bcrypt-parallelism=1",
+        "--bcrypt-queue=7",
+        "--bcrypt-per-network=4",
+    ])
+    .await;
+    auth.register("ann").await;
+    let guesses = (0..40).map(|n| {
+        let name = format!("nobody-{n}");
+        let auth = &auth;
+        async move {
+            auth.login_from("198.51.100.7", &name, "wrong password")
+                .await
+        }
+    });
+    let owner = auth.login_from("203.0.113.1", "ann", PASSWORD);
+    let (guesses, owner) = tokio::join!(futures::future::join_all(guesses), owner);
+    assert_eq!(owner.status, StatusCode::OK, "{}", owner.body);
+    let refused = guesses
+        .iter()
+        .filter(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.count() > 0, "its share is less than its guesses");
+}
+
 mod relay {
     //! A TCP relay in front of a database, to cut the wire without touching the server.
 

@@ -21,6 +21,18 @@ async fn one_signs_in_by_username_or_address_in_any_case() {
 }
 
 #[tokio::test]
+async fn a_letter_that_only_lower_takes_for_ascii_is_another() {
+    let auth = Auth::start().await;
+    auth.register("kim").await;
+    // The Kelvin sign, and a capital I with a dot.
+    for login in ["\u{212a}im", "k\u{130}m"] {
+        auth.login(login, PASSWORD)
+            .await
+            .is_problem(401, "invalid_credentials");
+    }
+}
+
+#[tokio::test]
 async fn the_login_may_be_called_username_or_email() {
     let auth = Auth::start().await;
     auth.register("ann").await;

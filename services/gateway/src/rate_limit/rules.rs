@@ -3,7 +3,7 @@
 //! | request | buckets |
 //! |---|---|
 //! | any to the API | its address |
-//! | a login | and the account at that address |
+//! | a login | and logins from that address, and the account at that address |
 //! | a registration | and registrations from that address |
 //! | a new stream or key | and its user, by a token that is checked |
 //! | a viewer's heartbeat that has its session | that session; instead of its address only a wide bucket |
@@ -32,6 +32,8 @@ pub struct Figures {
     pub address: Bucket,
     /// Logins an account and address.
     pub login: Bucket,
+    /// Logins an address, whatever accounts they name.
+    pub login_address: Bucket,
     /// Registrations an address.
     pub register: Bucket,
     /// New streams and keys a user.
@@ -49,6 +51,8 @@ pub enum LimitName {
     Address,
     /// [`Figures::login`].
     Login,
+    /// [`Figures::login_address`].
+    LoginAddress,
     /// [`Figures::register`].
     Register,
     /// [`Figures::generate_key`].
@@ -65,6 +69,7 @@ impl LimitName {
         match self {
             Self::Address => "address",
             Self::Login => "login",
+            Self::LoginAddress => "login_address",
             Self::Register => "register",
             Self::GenerateKey => "generate_key",
             Self::Heartbeat => "heartbeat",
@@ -77,6 +82,7 @@ impl LimitName {
         match self {
             Self::Address | Self::HeartbeatAddress => "requests from this address",
             Self::Login => "attempts to sign in to this account",
+            Self::LoginAddress => "attempts to sign in from this address",
             Self::Register => "registrations from this address",
             Self::GenerateKey => "new stream keys for this user",
             Self::Heartbeat => "heartbeats of this viewer",
@@ -173,7 +179,11 @@ impl Figures {
             Kind::Plain => vec![address],
             Kind::Login => {
                 let who = hash(&[&account(body), &place]);
-                vec![address, Charge::new(LimitName::Login, &who, self.login)]
+                vec![
+                    address,
+                    Charge::new(LimitName::LoginAddress, &place, self.login_address),
+                    Charge::new(LimitName::Login, &who, self.login),
+                ]
             }
             Kind::Register => {
                 let register = Charge::new(LimitName::Register, &place, self.register);
@@ -262,6 +272,7 @@ mod tests {
         Figures {
             address: bucket,
             login: bucket,
+            login_address: bucket,
             register: bucket,
             generate_key: bucket,
             heartbeat: bucket,
@@ -316,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_login_is_counted_by_account_and_address_however_the_account_is_spelled() {
-        let key = |client, body| keys(Kind::Login, client, body).remove(1);
+        let key = |client, body| keys(Kind::Login, client, body).remove(2);
         let ada = key(HOME, r#"{"login": "Ada", "password": "x"}"#);
         assert!(!ada.to_lowercase().contains("ada"), "{ada}");
         for same in [
@@ -331,8 +342,16 @@ mod tests {
     }
 
     #[test]
-    fn logins_that_name_no_account_are_counted_together() {
+    fn logins_from_an_address_have_a_bucket_whatever_they_name() {
         let key = |body| keys(Kind::Login, HOME, body).remove(1);
+        for body in [r#"{"login": "ada"}"#, r#"{"login": "eve"}"#, "{"] {
+            assert_eq!(key(body), format!("gateway:limit:login_address:{HOME}"));
+        }
+    }
+
+    #[test]
+    fn logins_that_name_no_account_are_counted_together() {
+        let key = |body| keys(Kind::Login, HOME, body).remove(2);
         let nobody = key("");
         for body in [
             "{}",

@@ -146,6 +146,22 @@ async fn logins_are_counted_by_account_and_address() {
 }
 
 #[tokio::test]
+async fn an_address_that_names_ever_new_accounts_is_held_up_too() {
+    let gateway = counting(&["--rate-limit-login-address=3/min"]).await;
+    let guess = async |gateway: &Gateway| {
+        let account = format!("guess-{}", rand::random::<u64>());
+        login(gateway, &account).await
+    };
+    for _ in 0..3 {
+        assert_eq!(guess(&gateway).await.status, StatusCode::OK);
+    }
+    is_limited(&guess(&gateway).await, 20);
+    let elsewhere = gateway.at_another_address();
+    assert_eq!(guess(&elsewhere).await.status, StatusCode::OK);
+    assert_eq!(gateway.get("/api/auth/me").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_login_that_was_read_arrives_as_it_was_sent() {
     let gateway = counting(&[]).await;
     let body = "{ \"login\" : \"caf\u{e9}\",\r\n\"password\":\"\\u0000\" }";

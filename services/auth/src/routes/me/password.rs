@@ -10,7 +10,7 @@ use crate::{
     app::AppState,
     credentials::Password,
     error::AuthError,
-    lockout::Target,
+    lockout::{Network, Target},
     routes::{
         client::Client,
         problems::{BadBody, MayNotWriteWithPassword, Unavailable},
@@ -56,7 +56,8 @@ pub async fn change(
     };
     let account = own_account(&state, &claims).await?;
     prove_own(&state, &account, change.current_password, &client).await?;
-    let hash = state.passwords.hash(new).await?;
+    let network = Network::of(client.address);
+    let hash = state.passwords.hash(new, &network).await?;
     let ended = state
         .store
         .change_password(claims.sub, &account.password_hash, &hash, claims.sid)
