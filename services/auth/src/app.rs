@@ -96,14 +96,15 @@ impl App {
             );
         }
         let access_token_ttl = config.sign_in.access_token_ttl().unsigned_abs();
+        let store = Store::new(pool.clone());
         let state = AppState {
-            store: Store::new(pool.clone()),
+            store: store.clone(),
             passwords: PasswordHasher::new(
                 config.sign_in.bcrypt_cost,
                 config.sign_in.bcrypt_bounds(),
             ),
             auth: AuthContext::new(&config.auth, Some(redis.clone())),
-            revocations: Revocations::new(redis.clone(), access_token_ttl),
+            revocations: Revocations::new(redis.clone(), store, access_token_ttl),
             cookies: Cookies {
                 secure: config
                     .sign_in
@@ -118,11 +119,15 @@ impl App {
             .routes(routes::routes(state.clone()))
             .readiness(checks(&state.store, &redis, &producer));
         let lifecycle = service.lifecycle();
+        lifecycle.spawn(
+            "revocations",
+            state.revocations.clone().relay(lifecycle.token()),
+        );
         lifecycle.spawn("prune", {
             let stop = lifecycle.token();
             async move {
                 tokio::select! {
-                    () = prune(state.store, state.lockout) => {}
+                    () = prune(&state) => {}
                     () = stop.cancelled() => {}
                 }
             }
@@ -163,20 +168,24 @@ fn checks(store: &Store, redis: &RedisClient, producer: &Producer) -> Vec<Check>
 }
 
 // Any number of instances may do this at a time: each row is deleted once.
-async fn prune(store: Store, lockout: Policy) {
+async fn prune(state: &AppState) {
     let mut ticks = interval(PRUNE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let rows = async {
-            let sessions = store.delete_expired_sessions().await?;
-            let failures = store.delete_forgotten_sign_ins(&lockout).await?;
-            Ok::<_, sqlx::Error>((sessions, failures))
+            let sessions = state.store.delete_expired_sessions().await?;
+            let failures = state
+                .store
+                .delete_forgotten_sign_ins(&state.lockout)
+                .await?;
+            let revocations = state.revocations.prune().await?;
+            Ok::<_, sqlx::Error>((sessions, failures + revocations))
         };
         match rows.await {
             Ok((0, 0)) => {}
-            Ok((sessions, failures)) => {
-                tracing::info!(sessions, failures, "what had expired was deleted");
+            Ok((sessions, others)) => {
+                tracing::info!(sessions, others, "what had expired was deleted");
             }
             Err(error) => tracing::warn!(%error, "what has expired could not be deleted"),
         }

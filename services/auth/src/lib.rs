@@ -3,7 +3,8 @@
 //! Owns `auth_db`: users, sessions with their refresh tokens, subscriptions, and the view
 //! `users_public` that other databases read through `postgres_fdw`. Answers `/api/auth/*` behind
 //! the gateway and `/internal/users/*` to other services. Writes the Redis keys
-//! `auth:revoked:{sid}`, by which every service refuses an access token whose session is over, and
+//! `auth:revoked:{sid}`, by which every service refuses an access token whose session is over (what
+//! Redis missed waits in `auth_db`), and
 //! emits to Kafka, through its outbox, `user.deleted`, `user.disabled` and `subscription.changed`.
 
 pub mod admin;

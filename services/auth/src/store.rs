@@ -5,6 +5,7 @@ mod account_list;
 mod accounts;
 mod events;
 mod failed_sign_ins;
+mod revocations;
 mod sessions;
 mod subscriptions;
 

@@ -48,7 +48,7 @@ impl Create {
         let store = store(config).await?;
         let name = self.username.as_str();
         if let Some(account) = store.find_account_by_login(name).await? {
-            return self.meet(config, &store, account).await;
+            return self.meet(config, store, account).await;
         }
         let password_hash = self.hash_password(config).await?;
         let made = store
@@ -64,7 +64,7 @@ impl Create {
             // Another was faster, so it is there now.
             Err(InsertAccountError::UsernameTaken) => {
                 let account = find_account(&store, name).await?;
-                self.meet(config, &store, account).await
+                self.meet(config, store, account).await
             }
             Err(InsertAccountError::EmailTaken) => Err(AdminError::EmailTaken),
             Err(InsertAccountError::Database(error)) => Err(error.into()),
@@ -81,7 +81,7 @@ impl Create {
     async fn meet(
         &self,
         config: &AdminConfig,
-        store: &Store,
+        store: Store,
         account: Account,
     ) -> Result<String, AdminError> {
         let username = account.user.username;
@@ -92,11 +92,11 @@ impl Create {
         let ended = store
             .reset_password(account.user.id, &password_hash)
             .await?;
-        announce(config, &ended).await?;
         // Whoever guessed at the old one held the owner back, too.
         let target = Target::account(account.user.id);
         store.delete_failed_sign_ins(&target).await?;
-        Ok(format!("{username}: already exists, password reset"))
+        let done = format!("{username}: already exists, password reset");
+        announce(config, store, &ended, done).await
     }
 }
 

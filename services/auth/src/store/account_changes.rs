@@ -161,7 +161,7 @@ async fn lock_account(
     Ok(row.map(Account::from))
 }
 
-/// Ends the sessions of a user. Told are those used within a day, which no access token outlives
+/// Ends the sessions of a user, and writes down that Redis is to be told of them: of those used within a day, which no access token outlives
 /// (`ACCESS_TOKEN_TTL_S`).
 async fn end_sessions(
     connection: &mut PgConnection,
@@ -173,7 +173,11 @@ async fn end_sessions(
            UPDATE sessions SET revoked_at = now() \
            WHERE user_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $2 \
            RETURNING id, last_used_at \
-         ) SELECT id FROM ended WHERE last_used_at > now() - interval '1 day'",
+         ), told AS ( \
+           SELECT id FROM ended WHERE last_used_at > now() - interval '1 day' \
+         ), written AS ( \
+           INSERT INTO revocations (session_id) SELECT id FROM told ON CONFLICT DO NOTHING \
+         ) SELECT id FROM told",
     )
     .bind(Uuid::from(user_id))
     .bind(keep.map(Uuid::from))

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::{
     Store,
     accounts::{AccountRow, account_columns},
+    revocations::insert_revocation,
 };
 use crate::{
     refresh_token::{Presented, TokenHash, Verdict},
@@ -176,6 +177,7 @@ impl Store {
                     .bind(session_id)
                     .execute(&mut *tx)
                     .await?;
+                insert_revocation(&mut tx, session_id).await?;
                 Rotation::Reused {
                     session_id: session_id.into(),
                 }
@@ -212,11 +214,16 @@ impl Store {
 
     /// Ends a session; nothing happens to one that is over or unknown.
     pub async fn mark_session_revoked(&self, id: SessionId) -> Result<(), sqlx::Error> {
-        sqlx::query("UPDATE sessions SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL")
-            .bind(Uuid::from(id))
-            .execute(&self.pool)
-            .await
-            .map(drop)
+        sqlx::query(
+            "WITH ended AS ( \
+               UPDATE sessions SET revoked_at = now() WHERE id = $1 AND revoked_at IS NULL \
+               RETURNING id \
+             ) INSERT INTO revocations (session_id) SELECT id FROM ended ON CONFLICT DO NOTHING",
+        )
+        .bind(Uuid::from(id))
+        .execute(&self.pool)
+        .await
+        .map(drop)
     }
 
     /// Ends a session of a user; false if they have no such one, or it is over.
@@ -225,15 +232,20 @@ impl Store {
         user_id: UserId,
         id: SessionId,
     ) -> Result<bool, sqlx::Error> {
-        let done = sqlx::query(
-            "UPDATE sessions SET revoked_at = now() \
-             WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now()",
+        let ended: Option<Uuid> = sqlx::query_scalar(
+            "WITH ended AS ( \
+               UPDATE sessions SET revoked_at = now() \
+               WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL AND expires_at > now() \
+               RETURNING id \
+             ), told AS ( \
+               INSERT INTO revocations (session_id) SELECT id FROM ended ON CONFLICT DO NOTHING \
+             ) SELECT id FROM ended",
         )
         .bind(Uuid::from(id))
         .bind(Uuid::from(user_id))
-        .execute(&self.pool)
+        .fetch_optional(&self.pool)
         .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(ended.is_some())
     }
 
     /// A user's sessions that are not over, newest first: those begun before `before`, at most
