@@ -216,6 +216,7 @@ impl Plan<'_> {
                 ("RATE_LIMIT_GENERATE_KEY", "1000/h".to_owned()),
                 ("RATE_LIMIT_HEARTBEAT", "3000/min".to_owned()),
                 ("RATE_LIMIT_HEARTBEAT_ADDRESS", "100000/s".to_owned()),
+                ("EVENT_STREAMS_PER_ADDRESS", "20000".to_owned()),
             ],
         })
     }

@@ -2,14 +2,15 @@
 //!
 //! | request | buckets |
 //! |---|---|
-//! | any to the API | its address |
+//! | any to the API, and for its documentation, wherever it leads | its address |
 //! | a login | and logins from that address, and the account at that address |
 //! | a registration | and registrations from that address |
 //! | a new stream or key | and its user, by a token that is checked |
 //! | a viewer's heartbeat that has its session | that session; instead of its address only a wide bucket |
 //!
 //! Media (`/stream`) falls under none: one viewer asks ten times a second for hours, and a school
-//! watches from one address. An event stream or a long download is one request, whatever passes.
+//! watches from one address. A long download is one request, whatever passes; so is an event stream,
+//! of which an address has so many at a time.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -42,6 +43,8 @@ pub struct Figures {
     pub heartbeat: Bucket,
     /// Heartbeats with a session an address: it holds up those who make sessions up.
     pub heartbeat_address: Bucket,
+    /// Open event streams an address.
+    pub event_streams: usize,
 }
 
 /// A limit's name, in keys, metrics and logs.
@@ -61,6 +64,8 @@ pub enum LimitName {
     Heartbeat,
     /// [`Figures::heartbeat_address`].
     HeartbeatAddress,
+    /// [`Figures::event_streams`].
+    EventStreams,
 }
 
 impl LimitName {
@@ -74,6 +79,7 @@ impl LimitName {
             Self::GenerateKey => "generate_key",
             Self::Heartbeat => "heartbeat",
             Self::HeartbeatAddress => "heartbeat_address",
+            Self::EventStreams => "event_streams",
         }
     }
 
@@ -86,6 +92,7 @@ impl LimitName {
             Self::Register => "registrations from this address",
             Self::GenerateKey => "new stream keys for this user",
             Self::Heartbeat => "heartbeats of this viewer",
+            Self::EventStreams => "open event streams to this address",
         }
     }
 }
@@ -103,19 +110,19 @@ pub enum Kind {
     NewKey,
     /// The session in its body.
     Heartbeat,
+    /// Its address, for as long as the answer lasts.
+    Events,
 }
 
 impl Kind {
     /// By method and path as they stand. Services know their paths in no other spelling.
     pub fn of(method: &Method, path: &str) -> Self {
-        if *method != Method::POST {
-            return Self::Plain;
-        }
-        match path {
-            "/api/auth/login" => Self::Login,
-            "/api/auth/register" => Self::Register,
-            "/api/streams" | "/api/streams/generate-key" => Self::NewKey,
-            _ if is_heartbeat(path) => Self::Heartbeat,
+        match (method, path) {
+            (&Method::GET, _) if is_of_a_stream(path, "/events") => Self::Events,
+            (&Method::POST, "/api/auth/login") => Self::Login,
+            (&Method::POST, "/api/auth/register") => Self::Register,
+            (&Method::POST, "/api/streams" | "/api/streams/generate-key") => Self::NewKey,
+            (&Method::POST, _) if is_of_a_stream(path, "/viewers") => Self::Heartbeat,
             _ => Self::Plain,
         }
     }
@@ -126,10 +133,11 @@ impl Kind {
     }
 }
 
-fn is_heartbeat(path: &str) -> bool {
+/// Whether a path is `/api/streams/{id}` with this behind it.
+fn is_of_a_stream(path: &str, what: &str) -> bool {
     let id = path
         .strip_prefix("/api/streams/")
-        .and_then(|rest| rest.strip_suffix("/viewers"));
+        .and_then(|rest| rest.strip_suffix(what));
     id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
@@ -176,7 +184,7 @@ impl Figures {
         let place = place_of(client);
         let address = Charge::new(LimitName::Address, &place, self.address);
         match kind {
-            Kind::Plain => vec![address],
+            Kind::Plain | Kind::Events => vec![address],
             Kind::Login => {
                 let who = hash(&[&account(body), &place]);
                 vec![
@@ -207,7 +215,7 @@ impl Figures {
 }
 
 /// An IPv4 address, or the /64 of an IPv6 one: whoever has one address of it has them all.
-fn place_of(client: IpAddr) -> String {
+pub(super) fn place_of(client: IpAddr) -> String {
     match client.to_canonical() {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => {
@@ -277,6 +285,7 @@ mod tests {
             generate_key: bucket,
             heartbeat: bucket,
             heartbeat_address: bucket,
+            event_streams: 1,
         }
     };
 
@@ -307,6 +316,9 @@ mod tests {
             (Method::POST, "/api/streams/1/2/viewers", Kind::Plain),
             (Method::POST, "/api/streams/viewers", Kind::Plain),
             (Method::POST, "/api/streams/1/stop", Kind::Plain),
+            (Method::GET, "/api/streams/1/events", Kind::Events),
+            (Method::HEAD, "/api/streams/1/events", Kind::Plain),
+            (Method::GET, "/api/streams/1/2/events", Kind::Plain),
         ] {
             assert_eq!(Kind::of(&method, path), kind, "{method} {path}");
         }
