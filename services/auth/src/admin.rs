@@ -21,7 +21,6 @@ use crate::{
     app::MIGRATOR,
     config::{AdminCommand, AdminConfig},
     credentials::Complaint,
-    lockout::Target,
     password::PasswordError,
     revocation::{RevocationError, Revocations},
     store::{AccountChange, AccountQuery, Store},
@@ -127,9 +126,7 @@ async fn execute(config: AdminConfig) -> Result<String, AdminError> {
         Command::Unlock { username } => {
             let store = store(&config).await?;
             let user = find_account(&store, &username).await?.user;
-            store
-                .delete_failed_sign_ins(&Target::account(user.id))
-                .await?;
+            store.delete_failed_sign_ins(&user).await?;
             Ok(format!("{}: nobody waits", user.username))
         }
         Command::Subscribe {

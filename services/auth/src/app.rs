@@ -62,6 +62,9 @@ pub enum StartError {
     /// Redis' address makes no sense.
     #[error("REDIS_HOST or REDIS_PORT is wrong")]
     Redis(#[from] redis::RedisError),
+    /// The database fails.
+    #[error("auth_db failed")]
+    Database(#[from] sqlx::Error),
     /// librdkafka refuses the settings.
     #[error("KAFKA_BOOTSTRAP_SERVERS is wrong")]
     Kafka(#[from] KafkaError),
@@ -115,6 +118,7 @@ impl App {
             lockout: config.lockout.policy(),
             trusted_proxies: TrustedProxies::new(config.lockout.trusted_proxies),
         };
+        learn_dearest_hash(&state).await?;
         let service = Service::new("auth", telemetry, config.http, config.port)
             .routes(routes::routes(state.clone()))
             .readiness(checks(&state.store, &redis, &producer));
@@ -180,7 +184,9 @@ async fn prune(state: &AppState) {
                 .delete_forgotten_sign_ins(&state.lockout)
                 .await?;
             let revocations = state.revocations.prune().await?;
-            Ok::<_, sqlx::Error>((sessions, failures + revocations))
+            let devices = state.store.delete_unused_devices().await?;
+            learn_dearest_hash(state).await?;
+            Ok::<_, sqlx::Error>((sessions, failures + revocations + devices))
         };
         match rows.await {
             Ok((0, 0)) => {}
@@ -190,4 +196,10 @@ async fn prune(state: &AppState) {
             Err(error) => tracing::warn!(%error, "what has expired could not be deleted"),
         }
     }
+}
+
+async fn learn_dearest_hash(state: &AppState) -> Result<(), sqlx::Error> {
+    let cost = state.store.find_dearest_bcrypt_cost().await?;
+    state.passwords.learn_dearest(cost);
+    Ok(())
 }

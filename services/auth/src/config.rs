@@ -102,6 +102,9 @@ pub struct SignInConfig {
     /// How long a used refresh token may be repeated before that counts as theft, in seconds
     #[arg(long, env = "REFRESH_REUSE_GRACE_S", default_value_t = 10)]
     pub refresh_reuse_grace_s: u32,
+    /// Sessions a user may have; a further sign-in ends the one that was not used for longest
+    #[arg(long, env = "MAX_SESSIONS_PER_USER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_sessions_per_user: u32,
     /// Whether cookies are for HTTPS only; follows the scheme of `PUBLIC_BASE_URL` when unset
     #[arg(long, env = "COOKIE_SECURE")]
     pub cookie_secure: Option<bool>,
@@ -150,7 +153,7 @@ impl SignInConfig {
         let queue = self.bcrypt_queue.map_or(parallelism * 16, usize::from);
         let per_network = self
             .bcrypt_per_network
-            .map_or(((parallelism + queue) / 2).max(1), NonZeroUsize::get);
+            .map_or(parallelism.midpoint(queue).max(1), NonZeroUsize::get);
         Bounds {
             parallelism,
             queue,

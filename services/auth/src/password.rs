@@ -5,10 +5,21 @@
 //! wait for a turn are bounded too: whoever would wait for longer than a person does is told so at
 //! once. Of the places to wait and work one network has only a share, so that a guesser with one
 //! address keeps nobody else from signing in.
+//!
+//! A hash keeps the cost it was made with. So that the time an answer takes tells neither whose
+//! hash is of another cost nor that there is none, every comparison takes as long as one with the
+//! dearest hash there is; and a password that is right gets a hash of today's cost.
 
 mod shares;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -47,14 +58,16 @@ impl Bounds {
 /// Makes and compares bcrypt hashes. Cheap to clone; all clones share the bounds.
 #[derive(Clone, Debug)]
 pub struct PasswordHasher {
+    /// Of new hashes.
     cost: u32,
+    /// The highest of that and those of stored hashes.
+    dearest: Arc<AtomicU32>,
     /// Passwords that wait or are at work.
     places: Arc<Semaphore>,
     /// Passwords that are at work.
     turns: Arc<Semaphore>,
     /// Places that each network has.
     shares: Shares,
-    nobodys_hash: Arc<str>,
 }
 
 /// The right to use a core for one password. Whoever has it may look at the lock-out once more, and
@@ -62,9 +75,26 @@ pub struct PasswordHasher {
 #[derive(Debug)]
 pub struct Turn {
     cost: u32,
-    nobodys_hash: Arc<str>,
+    dearest: u32,
     /// Held by the work and not by the request, which may be dropped before the work ends.
     held: (Share, [OwnedSemaphorePermit; 2]),
+}
+
+/// What came of a comparison.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// Another password, or nobody's.
+    Wrong,
+    /// The right one.
+    Right {
+        /// Its hash of today's cost, if the stored one is of another.
+        renewed: Option<String>,
+    },
+}
+
+/// The cost of a hash, which stands in it: `$2b$12$…`.
+fn cost_of(hash: &str) -> Option<u32> {
+    hash.get(4..6)?.parse().ok()
 }
 
 /// Why a password could not be hashed or compared.
@@ -87,10 +117,24 @@ impl PasswordHasher {
     pub fn new(cost: u32, bounds: Bounds) -> Self {
         Self {
             cost,
+            dearest: Arc::new(AtomicU32::new(cost)),
             places: Arc::new(Semaphore::new(bounds.parallelism + bounds.queue)),
             turns: Arc::new(Semaphore::new(bounds.parallelism)),
             shares: Shares::of(bounds.per_network),
-            nobodys_hash: format!("$2b${cost:02}${NOBODYS_SALT_AND_HASH}").into(),
+        }
+    }
+
+    /// Learns the highest cost of the hashes that are stored.
+    pub fn learn_dearest(&self, stored: Option<u32>) {
+        let dearest = stored.map_or(self.cost, |stored| stored.max(self.cost));
+        let before = self.dearest.swap(dearest, Ordering::Relaxed);
+        if dearest > self.cost && dearest != before {
+            let cost = self.cost;
+            tracing::info!(
+                dearest,
+                cost,
+                "passwords take as long as the dearest hash until its user signs in"
+            );
         }
     }
 
@@ -104,7 +148,7 @@ impl PasswordHasher {
         match tokio::time::timeout(PATIENCE, turns.acquire_owned()).await {
             Ok(Ok(turn)) => Ok(Turn {
                 cost: self.cost,
-                nobodys_hash: Arc::clone(&self.nobodys_hash),
+                dearest: self.dearest.load(Ordering::Relaxed),
                 held: (share, [place, turn]),
             }),
             // The semaphore is never closed; its error and a lost patience mean the same.
@@ -134,17 +178,30 @@ impl Turn {
 
     /// Whether `password` made `hash`. For an unknown user `hash` is `None`: the answer is then
     /// always no, and takes as long as any other.
-    pub async fn matches(
+    pub async fn compare(
         self,
         password: Password,
         hash: Option<String>,
-    ) -> Result<bool, PasswordError> {
-        let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.nobodys_hash.to_string());
-        let equal = self
-            .run(move || bcrypt::verify(password.expose(), &hash))
-            .await?;
-        Ok(equal && known)
+    ) -> Result<Comparison, PasswordError> {
+        let (cost, dearest) = (self.cost, self.dearest);
+        self.run(move || {
+            let known = hash.is_some();
+            let hash = hash.unwrap_or_else(|| format!("$2b${dearest:02}${NOBODYS_SALT_AND_HASH}"));
+            let equal = bcrypt::verify(password.expose(), &hash)?;
+            let of_hash = cost_of(&hash).unwrap_or(dearest);
+            // 2^c + (2^c + 2^(c+1) + … + 2^(d-1)) = 2^d rounds in all.
+            for missing in of_hash..dearest {
+                black_box(bcrypt::hash_with_salt(password.expose(), missing, [0; 16])?);
+            }
+            if !(equal && known) {
+                return Ok(Comparison::Wrong);
+            }
+            let renewed = (of_hash != cost)
+                .then(|| bcrypt::hash(password.expose(), cost))
+                .transpose()?;
+            Ok(Comparison::Right { renewed })
+        })
+        .await
     }
 
     async fn run<T: Send + 'static>(
@@ -167,7 +224,7 @@ mod tests {
 
     use std::net::{IpAddr, Ipv4Addr};
 
-    use super::{Bounds, PasswordError, PasswordHasher};
+    use super::{Bounds, Comparison, PasswordError, PasswordHasher};
     use crate::{credentials::Password, lockout::Network};
 
     /// Hashes cheaply, with so many turns and so many who wait.
@@ -190,7 +247,8 @@ mod tests {
 
     async fn matches(hasher: &PasswordHasher, text: &str, hash: Option<&String>) -> bool {
         let turn = hasher.turn(&network(1)).await.unwrap();
-        turn.matches(password(text), hash.cloned()).await.unwrap()
+        let comparison = turn.compare(password(text), hash.cloned()).await.unwrap();
+        comparison != Comparison::Wrong
     }
 
     #[tokio::test]
@@ -203,6 +261,33 @@ mod tests {
         assert!(hash.starts_with("$2b$04$"));
         assert!(matches(&hasher, "correct horse", Some(&hash)).await);
         assert!(!matches(&hasher, "correct house", Some(&hash)).await);
+    }
+
+    #[tokio::test]
+    async fn a_right_password_gets_a_hash_of_todays_cost_and_a_wrong_one_none() {
+        let bounds = Bounds::ONE;
+        let (yesterday, today) = (
+            PasswordHasher::new(5, bounds),
+            PasswordHasher::new(4, bounds),
+        );
+        let here = network(1);
+        let old = yesterday.hash(password("horse"), &here).await.unwrap();
+        let compare = async |text: &str, hash: &String| {
+            let turn = today.turn(&here).await.unwrap();
+            turn.compare(password(text), Some(hash.clone()))
+                .await
+                .unwrap()
+        };
+        assert_eq!(compare("house", &old).await, Comparison::Wrong);
+        let Comparison::Right {
+            renewed: Some(renewed),
+        } = compare("horse", &old).await
+        else {
+            panic!("no other hash");
+        };
+        assert!(renewed.starts_with("$2b$04$"), "{renewed}");
+        let again = compare("horse", &renewed).await;
+        assert_eq!(again, Comparison::Right { renewed: None });
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use super::{AdminError, announce, find_account, store};
 use crate::{
     config::{AdminConfig, password_from_environment},
     credentials::{Email, Password, Username},
-    lockout::{Network, Target},
+    lockout::Network,
     password::{Bounds, PasswordHasher},
     store::{InsertAccountError, NewAccount, Store},
     user::Account,
@@ -84,7 +84,7 @@ impl Create {
         store: Store,
         account: Account,
     ) -> Result<String, AdminError> {
-        let username = account.user.username;
+        let username = &account.user.username;
         if !self.reset_password {
             return Ok(format!("{username}: already exists"));
         }
@@ -93,8 +93,7 @@ impl Create {
             .reset_password(account.user.id, &password_hash)
             .await?;
         // Whoever guessed at the old one held the owner back, too.
-        let target = Target::account(account.user.id);
-        store.delete_failed_sign_ins(&target).await?;
+        store.delete_failed_sign_ins(&account.user).await?;
         let done = format!("{username}: already exists, password reset");
         announce(config, store, &ended, done).await
     }

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{
     client::Client,
+    device,
     problems::{BadBody, Unavailable},
     signed_in::{self, SignedIn},
 };
@@ -111,5 +112,9 @@ pub async fn register(
             role: Role::User,
         })
         .await?;
-    signed_in::open_session(&state, StatusCode::CREATED, user.id, &password_hash, client).await
+    let created = StatusCode::CREATED;
+    let answer = signed_in::open_session(&state, created, user.id, &password_hash, &client)
+        .await?
+        .ok_or(AuthError::InvalidCredentials)?;
+    device::remember(&state, user.id, None, answer).await
 }

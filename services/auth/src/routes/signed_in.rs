@@ -34,14 +34,15 @@ pub struct SignedIn {
 }
 
 /// Opens a session for a user who has proved to know the password of `password_hash`. What the
-/// tokens say of the user is what is so when the session is recorded.
+/// tokens say of the user is what is so when the session is recorded. `None` if that is no longer the
+/// account's hash, or the account is gone or disabled.
 pub async fn open_session(
     state: &AppState,
     status: StatusCode,
     user_id: UserId,
     password_hash: &str,
-    client: Client,
-) -> Result<Response, AuthError> {
+    client: &Client,
+) -> Result<Option<Response>, AuthError> {
     let session_id = SessionId::new();
     let refresh_token = RefreshToken::generate()?;
     let user = state
@@ -54,10 +55,10 @@ pub async fn open_session(
             address: client.address,
             token: &refresh_token.hash(),
             token_ttl: state.sign_in.refresh_token_ttl(),
+            max_sessions: state.sign_in.max_sessions_per_user,
         })
-        .await?
-        .ok_or(AuthError::InvalidCredentials)?;
-    Ok(answer(state, status, user, session_id, &refresh_token))
+        .await?;
+    Ok(user.map(|user| answer(state, status, user, session_id, &refresh_token)))
 }
 
 /// The answer with a new access token of the session, and the refresh token that was stored for it.

@@ -122,6 +122,7 @@ impl Store {
         if done.rows_affected() == 0 {
             return Ok(None);
         }
+        forget_devices(&mut tx, id).await?;
         let ended = end_sessions(&mut tx, id, Some(keep)).await?;
         tx.commit().await?;
         Ok(Some(ended))
@@ -140,6 +141,7 @@ impl Store {
             .bind(password_hash)
             .execute(&mut *tx)
             .await?;
+        forget_devices(&mut tx, id).await?;
         let ended = end_sessions(&mut tx, id, None).await?;
         tx.commit().await?;
         Ok(ended)
@@ -159,6 +161,15 @@ async fn lock_account(
     .fetch_optional(connection)
     .await?;
     Ok(row.map(Account::from))
+}
+
+/// Whoever knew the old password may have signed in from some of them.
+async fn forget_devices(connection: &mut PgConnection, user_id: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM devices WHERE user_id = $1")
+        .bind(Uuid::from(user_id))
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Ends the sessions of a user, and writes down that Redis is to be told of them: of those used within a day, which no access token outlives

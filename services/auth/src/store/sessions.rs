@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use marquee_common::contract::{SessionId, UserId};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
@@ -35,6 +35,8 @@ pub struct NewSession<'a> {
     pub token: &'a TokenHash,
     /// How long a refresh token lives.
     pub token_ttl: Duration,
+    /// How many sessions the user may have, this one among them.
+    pub max_sessions: u32,
 }
 
 /// What came of presenting a refresh token.
@@ -52,6 +54,8 @@ pub enum Rotation {
         /// The session that is over.
         session_id: SessionId,
     },
+    /// The token, or its session, was exchanged often enough; not again for this long.
+    TooOften(std::time::Duration),
     /// Unknown, expired, or of a session that is over.
     Invalid,
 }
@@ -86,6 +90,9 @@ struct PresentedRow {
     now: OffsetDateTime,
     expires_at: OffsetDateTime,
     used_at: Option<OffsetDateTime>,
+    exchanges: i32,
+    refreshes: i32,
+    refreshes_since: OffsetDateTime,
     session_over: bool,
 }
 
@@ -96,7 +103,10 @@ impl Store {
     /// Comparing a password takes a while. The user's row is locked, so that a change either comes
     /// first and is seen here, or comes later and ends this session too: tokens are signed for what
     /// this returns, never for what was read before.
+    ///
+    /// Of more sessions than the user may have, those that were not used for longest end.
     pub async fn insert_session(&self, new: NewSession<'_>) -> Result<Option<User>, sqlx::Error> {
+        let mut tx = self.pool.begin().await?;
         let row: Option<AccountRow> = sqlx::query_as(concat!(
             "WITH owner AS ( \
                SELECT ",
@@ -120,12 +130,16 @@ impl Store {
         .bind(new.token_ttl.as_seconds_f64())
         .bind(new.password_hash)
         .bind(new.address.to_string())
-        .fetch_optional(&self.pool)
+        .fetch_optional(&mut *tx)
         .await?;
+        if row.is_some() {
+            end_surplus_sessions(&mut tx, new.user_id, new.max_sessions).await?;
+        }
+        tx.commit().await?;
         Ok(row.map(|row| Account::from(row).user))
     }
 
-    /// Exchanges a refresh token for `successor`, or says why not.
+    /// Exchanges a refresh token for `successor`, or says why not; `address` is where the client sits.
     ///
     /// The session's row is locked first: of two requests with one token the second sees what the
     /// first did. Times are the database's, so that instances need not agree on a clock.
@@ -133,8 +147,8 @@ impl Store {
         &self,
         presented: &TokenHash,
         successor: &TokenHash,
-        token_ttl: Duration,
-        grace: Duration,
+        address: IpAddr,
+        (token_ttl, grace): (Duration, Duration),
     ) -> Result<Rotation, sqlx::Error> {
         let mut tx = self.pool.begin().await?;
         let session_id: Option<Uuid> = sqlx::query_scalar(
@@ -150,7 +164,7 @@ impl Store {
         // A second statement: only it is sure to see what was committed while the lock was awaited.
         let row: Option<PresentedRow> = sqlx::query_as(
             "SELECT t.id AS token_id, s.user_id, clock_timestamp() AS now, t.expires_at, \
-                    t.used_at, \
+                    t.used_at, t.exchanges, s.refreshes, s.refreshes_since, \
                     (s.revoked_at IS NOT NULL OR u.disabled_at IS NOT NULL) AS session_over \
              FROM refresh_tokens t \
              JOIN sessions s ON s.id = t.session_id \
@@ -163,15 +177,18 @@ impl Store {
         let Some(row) = row else {
             return Ok(Rotation::Invalid);
         };
-        let verdict = Presented {
+        let presented = Presented {
             now: row.now,
             expires_at: row.expires_at,
             used_at: row.used_at,
+            exchanges: row.exchanges.unsigned_abs(),
+            refreshes: row.refreshes.unsigned_abs(),
+            refreshes_since: row.refreshes_since,
             session_over: row.session_over,
-        }
-        .verdict(grace);
-        let rotation = match verdict {
+        };
+        let rotation = match presented.verdict(grace) {
             Verdict::Invalid => Rotation::Invalid,
+            Verdict::TooOften(wait) => Rotation::TooOften(wait),
             Verdict::Reused => {
                 sqlx::query("UPDATE sessions SET revoked_at = now() WHERE id = $1")
                     .bind(session_id)
@@ -185,10 +202,13 @@ impl Store {
             Verdict::Exchange | Verdict::ExchangeAgain => {
                 sqlx::query(
                     "WITH used AS ( \
-                       UPDATE refresh_tokens SET used_at = COALESCE(used_at, clock_timestamp()) \
+                       UPDATE refresh_tokens SET used_at = COALESCE(used_at, clock_timestamp()), \
+                              exchanges = exchanges + 1 \
                        WHERE id = $1 \
                      ), session AS ( \
-                       UPDATE sessions SET last_used_at = now(), \
+                       UPDATE sessions SET last_used_at = now(), last_address = $7::inet, \
+                              refreshes = CASE WHEN $6 THEN 1 ELSE refreshes + 1 END, \
+                              refreshes_since = CASE WHEN $6 THEN now() ELSE refreshes_since END, \
                               expires_at = now() + make_interval(secs => $5) \
                        WHERE id = $2 RETURNING id, expires_at \
                      ) \
@@ -200,6 +220,8 @@ impl Store {
                 .bind(Uuid::now_v7())
                 .bind(successor.as_slice())
                 .bind(token_ttl.as_seconds_f64())
+                .bind(presented.begins_an_hour())
+                .bind(address.to_string())
                 .execute(&mut *tx)
                 .await?;
                 Rotation::Exchanged {
@@ -282,4 +304,25 @@ impl Store {
             .await?;
         Ok(sessions.rows_affected() + tokens.rows_affected())
     }
+}
+
+async fn end_surplus_sessions(
+    connection: &mut PgConnection,
+    user_id: UserId,
+    most: u32,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "WITH ended AS ( \
+           UPDATE sessions SET revoked_at = now() WHERE revoked_at IS NULL AND id IN ( \
+             SELECT id FROM sessions \
+             WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > now() \
+             ORDER BY last_used_at DESC, id DESC OFFSET $2 \
+           ) RETURNING id \
+         ) INSERT INTO revocations (session_id) SELECT id FROM ended ON CONFLICT DO NOTHING",
+    )
+    .bind(Uuid::from(user_id))
+    .bind(i64::from(most))
+    .execute(connection)
+    .await
+    .map(drop)
 }

@@ -105,6 +105,55 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
 }
 
 #[tokio::test]
+async fn an_unknown_user_takes_as_long_as_one_whose_hash_is_of_another_cost() {
+    for (before, now) in [(4, 9), (9, 4)] {
+        let auth = Auth::start_with(&[&format!("--bcrypt-cost={before}")]).await;
+        auth.register("ann").await;
+        let url = auth.database.url.clone();
+        let cost = format!("--bcrypt-cost={now}");
+        let auth = Auth::start_on(auth.end(), &url, &[&cost]).await;
+        let time = async |login: &str| {
+            let start = Instant::now();
+            let answer = auth.login(login, "wrong password").await;
+            answer.is_problem(401, "invalid_credentials");
+            start.elapsed()
+        };
+        let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+        for _ in 0..5 {
+            known = known.min(time("ann").await);
+            unknown = unknown.min(time("nobody").await);
+        }
+        let ratio = unknown.as_secs_f64() / known.as_secs_f64();
+        assert!(
+            (0.25..4.0).contains(&ratio),
+            "{before} to {now}: {unknown:?} against {known:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whoever_signs_in_gets_a_hash_of_todays_cost() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    let url = auth.database.url.clone();
+    let auth = Auth::start_on(auth.end(), &url, &["--bcrypt-cost=5"]).await;
+    // All at once: each of them knows the password.
+    let sign_ins = (0..4).map(|_| auth.login("ann", PASSWORD));
+    for answer in futures::future::join_all(sign_ins).await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let hash: String = sqlx::query_scalar("SELECT password_hash FROM users")
+        .fetch_one(&auth.pool().await)
+        .await
+        .unwrap();
+    assert!(hash.starts_with("$2b$05$"), "{hash}");
+    assert_eq!(auth.login("ann", PASSWORD).await.status, StatusCode::OK);
+    auth.login("ann", "wrong password")
+        .await
+        .is_problem(401, "invalid_credentials");
+}
+
+#[tokio::test]
 async fn a_disabled_account_is_as_good_as_none() {
     let auth = Auth::start().await;
     let ann = auth.register("ann").await;
@@ -147,7 +196,9 @@ async fn sign_in_during(auth: &Auth, change: &'static str) -> Answer {
 #[tokio::test]
 async fn a_password_or_account_that_goes_while_it_is_compared_opens_no_session() {
     for change in [
-        "UPDATE users SET password_hash = 'another'",
+        // Of no password that anybody knows.
+        "UPDATE users SET password_hash = \
+         '$2b$04$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui'",
         "UPDATE users SET disabled_at = now()",
     ] {
         let auth = Auth::start().await;
