@@ -14,6 +14,7 @@ pub mod event_streams;
 pub mod local;
 pub mod rules;
 pub mod shared;
+mod who;
 
 use std::{
     fmt,

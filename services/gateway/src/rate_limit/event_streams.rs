@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{LimitName, Refused, rules::place_of};
+use super::{LimitName, Refused, who::place_of};
 
 /// When to come back: nobody knows when another one ends.
 const WAIT: Duration = Duration::from_secs(10);

@@ -12,15 +12,15 @@
 //! watches from one address. A long download is one request, whatever passes; so is an event stream,
 //! of which an address has so many at a time.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::Method;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
-
 use marquee_common::contract::UserId;
 
-use super::bucket::Bucket;
+use super::{
+    bucket::Bucket,
+    who::{account, hash, place_of, session},
+};
 
 /// Longest body that is read to find out whom a request is about; what these requests have to say
 /// fits in many times over.
@@ -212,50 +212,6 @@ impl Figures {
             },
         }
     }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 one: whoever has one address of it has them all.
-pub(super) fn place_of(client: IpAddr) -> String {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
-            format!("{network}/64")
-        }
-    }
-}
-
-/// The account that a login names, in the one spelling of all that mean it; empty where the body
-/// cannot be read, which the service refuses.
-fn account(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Login {
-        #[serde(alias = "username", alias = "email")]
-        login: String,
-    }
-    serde_json::from_slice(body)
-        .map(|Login { login }| login.trim().to_lowercase())
-        .unwrap_or_default()
-}
-
-/// The session that a heartbeat names.
-fn session(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Heartbeat {
-        session_id: Option<String>,
-    }
-    let heartbeat: Heartbeat = serde_json::from_slice(body).ok()?;
-    heartbeat.session_id.filter(|session| !session.is_empty())
-}
-
-/// Short whatever the client sends, and no account's name in Redis.
-fn hash(parts: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part.len().to_le_bytes());
-        digest.update(part);
-    }
-    hex::encode(&digest.finalize()[..16])
 }
 
 #[cfg(test)]
