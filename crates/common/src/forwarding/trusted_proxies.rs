@@ -86,11 +86,7 @@ impl TrustedProxies {
         }
         let believed = peer.is_trusted;
         let peer = peer.address;
-        let hops = if believed {
-            self.hops(headers, peer)
-        } else {
-            vec![peer]
-        };
+        let hops = self.hops(headers, peer);
         let proto = headers
             .get(PROTO)
             .filter(|proto| believed && (*proto == "http" || *proto == "https"))
@@ -121,8 +117,17 @@ impl TrustedProxies {
         hops.first().copied().unwrap_or(peer)
     }
 
+    /// Which address the client has whose request came from `peer`.
+    pub fn client(&self, headers: &HeaderMap, peer: IpAddr) -> IpAddr {
+        let peer = peer.to_canonical();
+        self.hops(headers, peer).first().copied().unwrap_or(peer)
+    }
+
     /// The client and the proxies after it, in the order of their hops.
     fn hops(&self, headers: &HeaderMap, peer: IpAddr) -> Vec<IpAddr> {
+        if !self.trusts(peer) {
+            return vec![peer];
+        }
         let told: Vec<&str> = headers
             .get_all(FOR)
             .iter()
