@@ -1,5 +1,7 @@
 /** What the gateway adds to a call at half the load that it can take. */
 
+import { execFileSync } from "node:child_process";
+import { cpuOf } from "../live/processes.mjs";
 import { fixed, median, spread, table } from "../live/text.mjs";
 import { requests } from "./load.mjs";
 
@@ -7,26 +9,83 @@ const PATH = "/api/streams/public";
 const CONNECTIONS = 32;
 const PERCENTILES = { p50: "p50_us", p90: "p90_us", p99: "p99_us", "p99.9": "p999_us" };
 
-/** Direct and through the gateway in turn at one rate; the section of the results. */
-export async function latency({ direct, gateway, streams, seconds, rounds, say }) {
+/**
+ * Direct and through the gateway in turn at one rate, with the gateway on a core of its own and then
+ * with all on all cores; the section of the results.
+ */
+export async function latency(bench) {
+  const apart = await onCoresOfTheirOwn(bench, () => compared(bench));
+  const together = await compared(bench);
+  return [
+    `\`GET ${PATH}\` (${bench.streams} streams) on ${CONNECTIONS} connections by a timetable: latency counts from when a ` +
+      `request was due (docs/adr/0016). ${bench.rounds} rounds of ${bench.seconds} s, direct to the stream service and through ` +
+      "the gateway in turn, at half the rate that goes through the gateway at most. No rate limits.",
+    "",
+    `The gateway on one core, the load generator and the service on the other${bench.cores > 2 ? "s" : ""}: ${summary(apart)}`,
+    "",
+    percentiles(apart),
+    "",
+    `All of them on all ${bench.cores} cores: ${summary(together)}`,
+    "",
+    percentiles(together),
+    "",
+    "Medians of the rounds. Goal: at most 1 ms added to the p99.",
+  ].join("\n");
+}
+
+/** Runs `work` while the gateway has the last core to itself, and what else is measured the others. */
+async function onCoresOfTheirOwn({ stack, cores }, work) {
+  const all = `0-${cores - 1}`;
+  const others = `0-${cores - 2}`;
+  // What a process starts inherits its cores, and a service makes as many threads as it finds cores.
+  const placed = async (list) => {
+    pin(process.pid, list);
+    await stack.stop("gateway");
+    await stack.start("gateway");
+    await stack.ready("gateway");
+  };
+  await placed(String(cores - 1));
+  pin(process.pid, others);
+  pin(stack.facts.pids.stream, others);
+  try {
+    return await work();
+  } finally {
+    pin(stack.facts.pids.stream, all);
+    await placed(all);
+  }
+}
+
+const pin = (pid, list) => execFileSync("taskset", ["--all-tasks", "-cp", list, String(pid)]);
+
+async function compared({ stack, direct, gateway, seconds, rounds, say }) {
+  const pid = stack.facts.pids.gateway;
   const most = await requests({ url: gateway + PATH, connections: CONNECTIONS, seconds });
   const rate = Math.round(most.requests_per_s / 2);
   say(`through the gateway at most ${fixed(most.requests_per_s, 0)} requests/s; half is ${rate}`);
   const call = (url) => requests({ url: url + PATH, connections: CONNECTIONS, seconds, rate });
   const pairs = [];
   for (let round = 1; round <= rounds; round += 1) {
-    const pair = { direct: await call(direct("stream")), through: await call(gateway) };
-    pairs.push(pair);
+    const straight = await call(direct("stream"));
+    const before = await cpuOf(pid);
+    const through = await call(gateway);
+    const after = await cpuOf(pid);
+    const cpuUs = ((after.own - before.own) * 1e6) / through.requests;
+    pairs.push({ direct: straight, through, cpuUs });
     say(
-      `round ${round}: p99 ${ms(pair.direct.p99_us)} ms direct, ${ms(pair.through.p99_us)} ms through the gateway`,
+      `round ${round}: p99 ${ms(straight.p99_us)} ms direct, ${ms(through.p99_us)} ms through the gateway, ` +
+        `which took ${fixed(cpuUs, 0)} µs of CPU a request`,
     );
   }
-  return report({ pairs, rate, most, streams, seconds });
+  return { pairs, rate, most: most.requests_per_s };
 }
 
 const ms = (microseconds) => fixed(microseconds / 1000, 2);
 
-function report({ pairs, rate, most, streams, seconds }) {
+const summary = ({ pairs, rate, most }) =>
+  `${rate} requests/s, half of ${fixed(most, 0)}; a request costs the gateway ` +
+  `${fixed(median(pairs.map(({ cpuUs }) => cpuUs)), 0)} µs of CPU.`;
+
+function percentiles({ pairs }) {
   const rows = Object.entries(PERCENTILES).map(([name, field]) => {
     const of = (way) => pairs.map((pair) => pair[way][field] / 1000);
     const added = pairs.map((pair) => (pair.through[field] - pair.direct[field]) / 1000);
@@ -38,14 +97,5 @@ function report({ pairs, rate, most, streams, seconds }) {
       spread(added),
     ];
   });
-  return [
-    `\`GET ${PATH}\` (${streams} streams) at ${rate} requests/s, half of the ${fixed(most.requests_per_s, 0)} that go through the ` +
-      `gateway at most, on ${CONNECTIONS} connections by a timetable: latency counts from when a request was due ` +
-      `(docs/adr/0016). ${pairs.length} rounds of ${seconds} s, direct to the stream service and through the gateway in turn; ` +
-      "the load generator and the service run on the same cores. No rate limits.",
-    "",
-    table(["ms", "direct", "through the gateway", "added", "min – max"], rows),
-    "",
-    "Medians of the rounds. Goal: at most 1 ms added to the p99.",
-  ].join("\n");
+  return table(["ms", "direct", "through the gateway", "added", "min – max"], rows);
 }

@@ -37,6 +37,7 @@ for (let count = 0; count < Number(options.streams); count += 1) {
 }
 const shared = {
   api,
+  stack,
   streams: Number(options.streams),
   seconds: Number(options.seconds),
   rounds: Number(options.rounds),

@@ -14,11 +14,13 @@ mod entry;
 mod express;
 mod framing;
 mod lifecycle;
+mod lingering;
 mod listen;
 mod openapi;
 pub mod redact;
+mod workers;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -29,6 +31,7 @@ use axum::{
     routing::get,
 };
 use tokio::{net::TcpListener, time::timeout};
+use tokio_util::task::TaskTracker;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{config::HttpConfig, error::ApiError, extract::Json, telemetry::Telemetry};
@@ -37,10 +40,13 @@ pub use check::Check;
 pub use context::{RequestContext, TRACEPARENT, X_REQUEST_ID};
 pub use entry::main;
 pub use express::{Express, ExpressAnswer};
+pub use framing::Doubt;
 pub use lifecycle::Lifecycle;
+pub use lingering::Lingering;
+pub use listen::{HEADER_READ_TIMEOUT, Watched, obey_signals};
 
 use check::Checks;
-use express::SharedExpress;
+use express::{Answers, SharedExpress};
 
 /// A service being put together: routes, checks, tasks; then [`Self::serve`].
 #[must_use = "a service does nothing until it is served"]
@@ -53,6 +59,7 @@ pub struct Service {
     express: SharedExpress,
     has_document_route: bool,
     checks: Vec<Check>,
+    workers: Option<NonZeroUsize>,
     lifecycle: Lifecycle,
 }
 
@@ -67,6 +74,9 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The threads that serve connections cannot be started.
+    #[error("cannot start the threads that serve connections")]
+    Workers(#[source] std::io::Error),
     /// A task that lasts as long as the process did not ([`Lifecycle::spawn`]); the log has its
     /// end.
     #[error("the task \"{0}\" died")]
@@ -85,6 +95,7 @@ impl Service {
             express: None,
             has_document_route: false,
             checks: Vec::new(),
+            workers: None,
             lifecycle: Lifecycle::new(),
         }
     }
@@ -124,6 +135,14 @@ impl Service {
         self
     }
 
+    /// Serve connections on so many threads, each with a runtime of its own, where a request stays from
+    /// its first byte to its last. For services that wait for others and compute next to nothing: one
+    /// request that computes holds up all others of its thread.
+    pub fn workers(mut self, count: NonZeroUsize) -> Self {
+        self.workers = Some(count);
+        self
+    }
+
     /// The life of the process, for tasks and their end.
     pub fn lifecycle(&self) -> Lifecycle {
         self.lifecycle.clone()
@@ -131,7 +150,7 @@ impl Service {
 
     /// Listen until SIGTERM or SIGINT, then drain. A second signal cuts the drain short.
     pub async fn serve(self) -> Result<(), ServeError> {
-        let signals = tokio::spawn(listen::obey_signals(self.lifecycle.clone()));
+        let signals = tokio::spawn(obey_signals(self.lifecycle.clone()));
         let result = match self.bind().await {
             Ok(bound) => bound.run().await,
             Err(error) => Err(error),
@@ -153,6 +172,7 @@ impl Service {
             listener,
             addr,
             grace: self.http.shutdown_grace(),
+            workers: self.workers,
             lifecycle: self.lifecycle.clone(),
             express: self.express.clone(),
             router: self.into_router(),
@@ -216,6 +236,7 @@ pub struct BoundService {
     listener: TcpListener,
     addr: SocketAddr,
     grace: Duration,
+    workers: Option<NonZeroUsize>,
     lifecycle: Lifecycle,
     express: SharedExpress,
     router: Router,
@@ -231,7 +252,20 @@ impl BoundService {
     /// tasks; all of that within the grace.
     pub async fn run(self) -> Result<(), ServeError> {
         tracing::info!(addr = %self.addr, "serving");
-        listen::accept(self.listener, &self.router, &self.express, &self.lifecycle).await;
+        let answers = Answers {
+            router: self.router,
+            express: self.express,
+        };
+        if let Some(count) = self.workers {
+            let listener = self.listener.into_std().map_err(ServeError::Workers)?;
+            workers::start(count, &listener, &answers, &self.lifecycle)
+                .map_err(ServeError::Workers)?;
+            drop(listener);
+            self.lifecycle.token().cancelled().await;
+        } else {
+            let connections = TaskTracker::new();
+            listen::accept(self.listener, &answers, &self.lifecycle, &connections).await;
+        }
         tracing::info!(grace_s = self.grace.as_secs(), "draining");
         self.lifecycle.drain(self.grace).await;
         match self.lifecycle.dead_task() {

@@ -1,30 +1,30 @@
 //! Logs and metrics of a process.
-//!
-//! A thread of its own writes the log, several lines at a time where they come fast: whoever reads
-//! it slowly, a container's log driver say, holds up no request. What it is too slow for is counted
-//! and dropped, so that memory stays bounded.
+
+mod log_writer;
 
 use std::{
-    io::{BufWriter, stdout},
+    io::stdout,
     sync::{Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{LogConfig, LogFormat};
+
+use log_writer::{LogThread, LogWriter};
 
 /// Bounds of every histogram, in seconds: fine where HTTP answers lie, coarse up to a timeout.
 const SECONDS_BUCKETS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
-/// Lines that wait to be written, a few MB at the most.
-const WAITING_LINES: usize = 16 * 1024;
+/// How long the end of a process waits for its log to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Ends the thread that writes the log, once all is written.
-static LOG_WRITER: Mutex<Option<WorkerGuard>> = Mutex::new(None);
+/// What writes the log.
+static LOG_THREAD: Mutex<Option<LogThread>> = Mutex::new(None);
 
 /// The recorder can be installed once a process; tests start several services in one.
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -34,7 +34,7 @@ static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 pub struct Telemetry {
     service: &'static str,
     metrics: PrometheusHandle,
-    lost_lines: ErrorCounter,
+    log: LogWriter,
 }
 
 impl Telemetry {
@@ -51,7 +51,7 @@ impl Telemetry {
     /// Fold what histograms hold into their buckets; without it they grow until the next scrape.
     pub(crate) fn upkeep(&self) {
         self.metrics.run_upkeep();
-        metrics::counter!("log_lines_lost_total").absolute(self.lost_lines.dropped_lines() as u64);
+        metrics::counter!("log_lines_lost_total").absolute(self.log.lost_lines());
     }
 }
 
@@ -64,9 +64,8 @@ pub fn init(service: &'static str, config: &LogConfig) -> Telemetry {
         EnvFilter::new("info")
     });
     let registry = tracing_subscriber::registry().with(filter);
-    let (writer, guard) = log_writer();
-    let lost_lines = writer.error_counter();
-    let layer = fmt::layer().with_writer(writer);
+    let (log, thread) = start_log();
+    let layer = fmt::layer().with_writer(log.clone());
     let begun = match config.log_format {
         LogFormat::Json => {
             let layer = layer.json().flatten_event(true).with_span_list(false);
@@ -74,34 +73,36 @@ pub fn init(service: &'static str, config: &LogConfig) -> Telemetry {
         }
         LogFormat::Pretty => registry.with(layer.with_target(false)).try_init(),
     };
-    // An error means that a subscriber is there already, with its own writer.
-    if begun.is_ok() {
-        *LOG_WRITER.lock().unwrap_or_else(PoisonError::into_inner) = Some(guard);
+    match begun {
+        Ok(()) => *LOG_THREAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread),
+        // A subscriber is there already, with its own writer.
+        Err(_) => thread.end(Duration::ZERO),
     }
     Telemetry {
         service,
         metrics: RECORDER.get_or_init(install_recorder).clone(),
-        lost_lines,
+        log,
     }
 }
 
 /// Writes what waits to be written, at most for a second. Nothing is logged after it: the last thing
 /// a process does.
 pub fn end_log() {
-    drop(
-        LOG_WRITER
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take(),
-    );
+    let thread = LOG_THREAD
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(thread) = thread {
+        thread.end(LAST_LINES);
+    }
 }
 
-fn log_writer() -> (NonBlocking, WorkerGuard) {
-    NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(WAITING_LINES)
-        .thread_name("log")
-        .finish(BufWriter::with_capacity(64 * 1024, stdout()))
+#[expect(
+    clippy::expect_used,
+    reason = "start-up; a machine without a thread to spare serves nothing"
+)]
+fn start_log() -> (LogWriter, LogThread) {
+    LogWriter::start(stdout()).expect("a thread for the log")
 }
 
 #[expect(

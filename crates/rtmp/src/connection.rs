@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use marquee_hls::ts::PACKET;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -14,12 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::listener::{Place, Shared};
 use crate::session::{SessionError, Step};
-use crate::wire::Wire;
+use crate::wire::{MEDIA_BYTES, Wire};
 use crate::{RecvError, Refusal};
 
-/// Pieces that may wait for [`Connection::recv`]: a frame each, or some of them. When it is full,
-/// nothing more is read, and TCP holds the publisher back.
+/// Pieces that may wait for [`Connection::recv`]: a frame each, or some of them, or a part of a large
+/// one. When it is full, nothing more is read, and TCP holds the publisher back.
 const HANDOVER: usize = 16;
+/// The longest piece, in whole packets.
+const PIECE_BYTES: usize = (256 << 10) / PACKET * PACKET;
+/// What is read of a publisher that has not been let in, to notice that it leaves. Encoders that begin
+/// to send before they may have the rest held back by TCP.
+const EARLY_BYTES: usize = 64 << 10;
 /// Encoders start when they are told that they may.
 const FIRST_DATA: Duration = Duration::from_secs(10);
 
@@ -274,31 +280,35 @@ impl Publication {
         self.serve().await
     }
 
-    /// Reads on meanwhile, to notice a publisher that leaves.
+    /// Reads on meanwhile, to notice a publisher that leaves; but not much, and looks at nothing.
     async fn wait_for_verdict(&mut self) -> Result<Verdict, End> {
         loop {
-            // Bytes came with the request already.
-            self.hand_over().await?;
             let decided = async {
                 let told = self.told.wait_for(|verdict| *verdict != Verdict::Pending);
                 told.await.map_or(Verdict::Pending, |verdict| *verdict)
             };
+            let room = EARLY_BYTES.saturating_sub(self.wire.session.unread());
             let read = tokio::select! {
                 verdict = decided => return Ok(verdict),
-                read = self.wire.read() => read,
+                read = self.wire.read(room), if room > 0 => read,
             };
             self.took(&read)?;
+            self.wire.flush().await.map_err(|_| End::Deaf)?;
         }
     }
 
     async fn serve(&mut self) -> End {
+        // What came before the verdict.
+        if let Err(end) = self.hand_over().await {
+            return end;
+        }
         let mut patience = FIRST_DATA;
         loop {
             let deadline = Instant::now() + patience;
             let read = tokio::select! {
                 biased;
                 () = self.link.closed.cancelled() => return End::Closed,
-                read = self.wire.read() => read,
+                read = self.wire.read(MEDIA_BYTES) => read,
                 () = tokio::time::sleep_until(deadline) => return End::NoData(patience),
             };
             if let Err(end) = self.took(&read) {
@@ -325,22 +335,32 @@ impl Publication {
 
     /// Looks at what came, answers it, and hands its media over.
     async fn hand_over(&mut self) -> Result<(), End> {
-        let stepped = self.wire.session.step();
-        // What came before the end, or the error, counts.
-        let media = self.wire.session.take_media();
-        if !media.is_empty() {
+        loop {
+            let stepped = self.wire.session.step();
+            // What came before the end, or the error, counts.
+            let media = self.wire.session.take_media();
+            self.give(media).await?;
+            match stepped {
+                Ok(Step::Media) => {}
+                // A second publish is an error of the session's own.
+                Ok(Step::More | Step::Publish(_)) => break,
+                Ok(Step::Ended) => return Err(End::Peer),
+                Err(error) => return Err(End::Protocol(error)),
+            }
+        }
+        self.wire.flush().await.map_err(|_| End::Deaf)
+    }
+
+    /// Gives media to whoever receives, waiting while it lags.
+    async fn give(&mut self, mut media: Bytes) -> Result<(), End> {
+        while !media.is_empty() {
+            let piece = media.split_to(media.len().min(PIECE_BYTES));
             tokio::select! {
                 biased;
                 () = self.link.closed.cancelled() => return Err(End::Closed),
-                sent = self.media.send(media) => if sent.is_err() { return Err(End::Closed) },
+                sent = self.media.send(piece) => if sent.is_err() { return Err(End::Closed) },
             }
         }
-        match stepped {
-            Ok(Step::Ended) => return Err(End::Peer),
-            // A second publish is an error of the session's own.
-            Ok(Step::More | Step::Publish(_)) => {}
-            Err(error) => return Err(End::Protocol(error)),
-        }
-        self.wire.flush().await.map_err(|_| End::Deaf)
+        Ok(())
     }
 }

@@ -37,13 +37,20 @@
 //! are pure.
 //!
 //! # What a stranger can cost
-//! Until it is admitted, a connection holds at most 128 KiB of unfinished messages in at most 64
-//! chunk streams; afterwards 10 MiB, which is what the largest keyframe needs. It has ten seconds, all
-//! together, to ask to publish. Commands are at most 64 KiB, nested at most eight deep. There are
-//! limits of connections that have not asked yet, for all and for each address.
+//! Until it asks to publish, a connection holds at most 128 KiB of unfinished messages in at most 64
+//! chunk streams. From then to the verdict at most 64 KiB are read, and none of them is looked at; an
+//! encoder that sends before it may is held back by TCP. It has ten seconds, all together, to ask to
+//! publish. Commands are at most 64 KiB, nested at most eight deep. There are limits of connections
+//! that have not asked yet, for all and for each address.
+//!
+//! # What a publisher can cost
+//! 10 MiB of unfinished messages, which is what the largest keyframe (8 MiB) needs, and that keyframe
+//! as MPEG-TS. Of frames that are cheap to send, no more than 256 KiB are made before they are handed
+//! over.
 //!
 //! # When the reader lags
-//! Nothing more is read from the socket, and TCP holds the publisher back; no bytes are lost.
+//! At most 16 pieces of 256 KiB wait. Nothing more is read from the socket, and TCP holds the publisher
+//! back; no bytes are lost.
 //!
 //! # Secrets
 //! The key is part of what a publisher sends as a path. No `Debug`, error or log line here contains it.

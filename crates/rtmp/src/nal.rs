@@ -6,8 +6,11 @@ use bytes::{BufMut, BytesMut};
 use crate::flv::{MediaError, VideoCodec, VideoFrame};
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
-/// Sets of an encoder have some hundred bytes.
-const LONGEST_CONFIG: usize = 64 << 10;
+/// Sets of an encoder have some hundred bytes, and every keyframe gets a copy.
+const LONGEST_CONFIG: usize = 8 << 10;
+/// Units of one frame: slices, of which the largest pictures may have 600, and what stands beside
+/// them. Each grows by a start code.
+const MOST_UNITS: usize = 1024;
 
 /// A decoder's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,17 +80,25 @@ impl VideoConfig {
     }
 
     /// Writes a frame as a byte stream, with a delimiter in front, and with the parameter sets if it
-    /// is a keyframe that has none of its own. Tells whether decoding can start at it.
+    /// is a keyframe that has none of its own. Tells whether decoding can start at it. `None`, and
+    /// nothing written, if there is nothing in it.
     pub(crate) fn write(
         &self,
         frame: &VideoFrame<'_>,
         out: &mut BytesMut,
-    ) -> Result<bool, MediaError> {
-        let (mut keyframe, mut has_sets) = (frame.keyframe, false);
+    ) -> Result<Option<bool>, MediaError> {
+        let (mut keyframe, mut has_sets, mut units) = (frame.keyframe, false, 0);
         for unit in self.units(frame.data) {
             let kind = self.codec.unit(unit?);
             keyframe |= kind == Unit::Key;
             has_sets |= kind == Unit::Sequence;
+            units += usize::from(kind != Unit::Delimiter);
+        }
+        if units == 0 {
+            return Ok(None);
+        }
+        if units > MOST_UNITS {
+            return Err(BAD_FRAME);
         }
         out.reserve(frame.data.len() + self.sets.len() + 16);
         out.put_slice(&START_CODE);
@@ -102,7 +113,7 @@ impl VideoConfig {
                 out.put_slice(unit);
             }
         }
-        Ok(keyframe)
+        Ok(Some(keyframe))
     }
 
     /// The units of a frame that are not empty.

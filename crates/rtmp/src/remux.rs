@@ -82,7 +82,9 @@ impl Remuxer {
                     return Ok(());
                 };
                 let mut data = BytesMut::new();
-                let random_access = config.write(&frame, &mut data)?;
+                let Some(random_access) = config.write(&frame, &mut data)? else {
+                    return Ok(());
+                };
                 let dts = self.clock.ticks(timestamp);
                 let unit = Unit {
                     track: Track::Video,
@@ -140,7 +142,8 @@ impl Remuxer {
             self.write(&unit, out);
             return;
         }
-        self.waiting_bytes += unit.data.len();
+        // With what keeping it costs: frames may be a few bytes long.
+        self.waiting_bytes += unit.data.len() + 2 * size_of::<Unit>();
         self.waiting.push_back(unit);
         if self.knows_its_tracks() {
             self.begin(out);

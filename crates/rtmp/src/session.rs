@@ -5,7 +5,8 @@
 //!                                                               └── refuse
 //! ```
 //!
-//! What one call makes is bounded by what it was given and the longest message.
+//! Between `asked` and the verdict nothing is looked at. What one call makes of the media is bounded
+//! by [`ENOUGH_MEDIA`] and what the longest message becomes, however cheap it was to send.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use rand::Rng;
@@ -26,6 +27,8 @@ const STREAM: u32 = 1;
 const CONTROL_CHUNKS: u8 = 2;
 const COMMAND_CHUNKS: u8 = 3;
 const STATUS_CHUNKS: u8 = 5;
+/// What is handed over before more is looked at.
+const ENOUGH_MEDIA: usize = 256 << 10;
 const PING_REQUEST: u16 = 6;
 const PING_RESPONSE: u16 = 7;
 
@@ -62,8 +65,10 @@ pub enum SessionError {
 /// What a conversation has come to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// More bytes are needed.
+    /// More bytes are needed, or the verdict.
     More,
+    /// There is media to be taken; then it goes on without more bytes.
+    Media,
     /// It wants to publish: [`Session::admit`] or [`Session::refuse`].
     Publish(PublishRequest),
     /// It has stopped publishing.
@@ -73,7 +78,11 @@ pub(crate) enum Step {
 #[derive(Debug)]
 enum State {
     New,
-    Connected { app: String },
+    Connected {
+        app: String,
+    },
+    /// It wants to publish, and has not been told whether it may.
+    Asked,
     Publishing,
     Ended,
 }
@@ -128,12 +137,24 @@ impl Session {
         if !self.handshake.step(&mut self.input, noise, &mut self.out)? {
             return Ok(Step::More);
         }
-        while let Some(message) = self.chunks.next(&mut self.input)? {
+        // A stranger's media is not worth any work.
+        while !matches!(self.state, State::Asked) {
+            if self.media.len() >= ENOUGH_MEDIA {
+                return Ok(Step::Media);
+            }
+            let Some(message) = self.chunks.next(&mut self.input)? else {
+                break;
+            };
             if let Some(step) = self.message(&message)? {
                 return Ok(step);
             }
         }
         Ok(Step::More)
+    }
+
+    /// Bytes that came and were not looked at.
+    pub(crate) fn unread(&self) -> usize {
+        self.input.len()
     }
 
     /// What is to be sent.
@@ -148,6 +169,7 @@ impl Session {
 
     /// The publisher may begin.
     pub(crate) fn admit(&mut self) {
+        self.state = State::Publishing;
         self.chunks.trust();
         let begin = [&[0, 0][..], &STREAM.to_be_bytes()].concat();
         self.control(kind::USER_CONTROL, &begin);
@@ -278,7 +300,7 @@ impl Session {
             ));
         };
         let request = publish_path(app, name)?;
-        self.state = State::Publishing;
+        self.state = State::Asked;
         Ok(Step::Publish(request))
     }
 
@@ -312,7 +334,7 @@ impl Session {
             }
             // What an encoder had under way when it stopped.
             State::Ended => return Ok(()),
-            State::Publishing => {}
+            State::Asked | State::Publishing => {}
         }
         let Message {
             timestamp, payload, ..

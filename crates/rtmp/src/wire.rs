@@ -17,7 +17,7 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Read at once.
 const SETUP_BYTES: usize = 4 << 10;
-const MEDIA_BYTES: usize = 64 << 10;
+pub(crate) const MEDIA_BYTES: usize = 64 << 10;
 
 /// A connection, up to the session.
 pub(crate) struct Wire {
@@ -56,22 +56,24 @@ impl Wire {
                     self.buffer.resize(MEDIA_BYTES, 0);
                     return Ok(request);
                 }
-                // Nothing is published yet that could end.
-                Ok(Step::More | Step::Ended) => self.flush().await?,
+                // Nothing is published yet that could end or be taken.
+                Ok(Step::More | Step::Media | Step::Ended) => self.flush().await?,
                 Err(error) => {
                     self.session.fail(&error);
                     return Err(error.into());
                 }
             }
-            if self.read().await? == 0 {
+            if self.read(SETUP_BYTES).await? == 0 {
                 return Err(SetupError::Left);
             }
         }
     }
 
-    /// Reads what there is and gives it to the session; 0 at the connection's end. Cancel safe.
-    pub(crate) async fn read(&mut self) -> io::Result<usize> {
-        let read = self.stream.read(&mut self.buffer).await?;
+    /// Reads what there is, at most `most` bytes, and gives it to the session; 0 at the connection's
+    /// end. Cancel safe.
+    pub(crate) async fn read(&mut self, most: usize) -> io::Result<usize> {
+        let most = most.min(self.buffer.len());
+        let read = self.stream.read(&mut self.buffer[..most]).await?;
         self.session.receive(&self.buffer[..read]);
         Ok(read)
     }

@@ -21,9 +21,8 @@ use crate::{
     app::MIGRATOR,
     config::{AdminCommand, AdminConfig},
     credentials::Complaint,
-    lockout::Target,
     password::PasswordError,
-    revocation::Revocations,
+    revocation::{RevocationError, Revocations},
     store::{AccountChange, AccountQuery, Store},
     subscription::check_plan,
     user::{Account, ManagedUser, Subscription, User},
@@ -60,6 +59,16 @@ enum AdminError {
     Database(#[from] sqlx::Error),
     #[error("REDIS_HOST or REDIS_PORT is wrong")]
     Redis(#[from] redis::RedisError),
+    #[error(
+        "{done}, but access tokens of the ended sessions are good until the running service has \
+         told the others, or until they expire"
+    )]
+    NotAnnounced {
+        /// What was done.
+        done: String,
+        #[source]
+        source: RevocationError,
+    },
     #[error("threads cannot be started")]
     Runtime(#[source] std::io::Error),
 }
@@ -102,8 +111,8 @@ async fn execute(config: AdminConfig) -> Result<String, AdminError> {
                 role: Some(role),
                 disabled: None,
             };
-            let changed = change_account(&config, &username, change).await?;
-            Ok(format!("{changed}: role {role:?}").to_lowercase())
+            let state = format!("role {role:?}").to_lowercase();
+            change_account(&config, &username, change, &state).await
         }
         Command::Disable { username } => set_disabled(&config, &username, true).await,
         Command::Enable { username } => set_disabled(&config, &username, false).await,
@@ -111,15 +120,13 @@ async fn execute(config: AdminConfig) -> Result<String, AdminError> {
             let store = store(&config).await?;
             let user = find_account(&store, &username).await?.user;
             let ended = store.delete_account(user.id, None).await?;
-            announce(&config, &ended.unwrap_or_default()).await?;
-            Ok(format!("{}: deleted", user.username))
+            let done = format!("{}: deleted", user.username);
+            announce(&config, store, &ended.unwrap_or_default(), done).await
         }
         Command::Unlock { username } => {
             let store = store(&config).await?;
             let user = find_account(&store, &username).await?.user;
-            store
-                .delete_failed_sign_ins(&Target::account(user.id))
-                .await?;
+            store.delete_failed_sign_ins(&user).await?;
             Ok(format!("{}: nobody waits", user.username))
         }
         Command::Subscribe {
@@ -155,23 +162,23 @@ async fn set_disabled(
         role: None,
         disabled: Some(disabled),
     };
-    let changed = change_account(config, username, change).await?;
     let state = if disabled { "disabled" } else { "enabled" };
-    Ok(format!("{changed}: {state}"))
+    change_account(config, username, change, state).await
 }
 
-/// Changes an account, ends the sessions that have to end, and returns its name.
+/// Changes an account, ends the sessions that have to end, and says what is so now.
 async fn change_account(
     config: &AdminConfig,
     username: &str,
     change: AccountChange,
+    state: &str,
 ) -> Result<String, AdminError> {
     let store = store(config).await?;
     let user = find_account(&store, username).await?.user;
     let changed = store.update_account(user.id, change).await?;
     let changed = changed.ok_or(AdminError::NoSuchAccount(user.username))?;
-    announce(config, &changed.ended).await?;
-    Ok(changed.account.user.username)
+    let done = format!("{}: {state}", changed.account.user.username);
+    announce(config, store, &changed.ended, done).await
 }
 
 async fn subscribe(
@@ -227,9 +234,16 @@ async fn find_account(store: &Store, username: &str) -> Result<Account, AdminErr
     account.ok_or_else(|| AdminError::NoSuchAccount(username.to_owned()))
 }
 
-/// Has the access tokens of ended sessions refused.
-async fn announce(config: &AdminConfig, ended: &[SessionId]) -> Result<(), AdminError> {
-    let revocations = Revocations::new(RedisClient::new(&config.redis)?, ACCESS_TOKEN_TTL);
-    revocations.announce(ended).await;
-    Ok(())
+/// Has the access tokens of ended sessions refused, and says what was done.
+async fn announce(
+    config: &AdminConfig,
+    store: Store,
+    ended: &[SessionId],
+    done: String,
+) -> Result<String, AdminError> {
+    let revocations = Revocations::new(RedisClient::new(&config.redis)?, store, ACCESS_TOKEN_TTL);
+    match revocations.try_announce(ended).await {
+        Ok(()) => Ok(done),
+        Err(source) => Err(AdminError::NotAnnounced { done, source }),
+    }
 }

@@ -62,6 +62,9 @@ pub enum StartError {
     /// Redis' address makes no sense.
     #[error("REDIS_HOST or REDIS_PORT is wrong")]
     Redis(#[from] redis::RedisError),
+    /// The database fails.
+    #[error("auth_db failed")]
+    Database(#[from] sqlx::Error),
     /// librdkafka refuses the settings.
     #[error("KAFKA_BOOTSTRAP_SERVERS is wrong")]
     Kafka(#[from] KafkaError),
@@ -96,15 +99,15 @@ impl App {
             );
         }
         let access_token_ttl = config.sign_in.access_token_ttl().unsigned_abs();
+        let store = Store::new(pool.clone());
         let state = AppState {
-            store: Store::new(pool.clone()),
+            store: store.clone(),
             passwords: PasswordHasher::new(
                 config.sign_in.bcrypt_cost,
-                config.sign_in.bcrypt_parallelism(),
-                config.sign_in.bcrypt_queue(),
+                config.sign_in.bcrypt_bounds(),
             ),
             auth: AuthContext::new(&config.auth, Some(redis.clone())),
-            revocations: Revocations::new(redis.clone(), access_token_ttl),
+            revocations: Revocations::new(redis.clone(), store, access_token_ttl),
             cookies: Cookies {
                 secure: config
                     .sign_in
@@ -115,15 +118,20 @@ impl App {
             lockout: config.lockout.policy(),
             trusted_proxies: TrustedProxies::new(config.lockout.trusted_proxies),
         };
+        learn_dearest_hash(&state).await?;
         let service = Service::new("auth", telemetry, config.http, config.port)
             .routes(routes::routes(state.clone()))
             .readiness(checks(&state.store, &redis, &producer));
         let lifecycle = service.lifecycle();
+        lifecycle.spawn(
+            "revocations",
+            state.revocations.clone().relay(lifecycle.token()),
+        );
         lifecycle.spawn("prune", {
             let stop = lifecycle.token();
             async move {
                 tokio::select! {
-                    () = prune(state.store, state.lockout) => {}
+                    () = prune(&state) => {}
                     () = stop.cancelled() => {}
                 }
             }
@@ -164,22 +172,34 @@ fn checks(store: &Store, redis: &RedisClient, producer: &Producer) -> Vec<Check>
 }
 
 // Any number of instances may do this at a time: each row is deleted once.
-async fn prune(store: Store, lockout: Policy) {
+async fn prune(state: &AppState) {
     let mut ticks = interval(PRUNE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let rows = async {
-            let sessions = store.delete_expired_sessions().await?;
-            let failures = store.delete_forgotten_sign_ins(&lockout).await?;
-            Ok::<_, sqlx::Error>((sessions, failures))
+            let sessions = state.store.delete_expired_sessions().await?;
+            let failures = state
+                .store
+                .delete_forgotten_sign_ins(&state.lockout)
+                .await?;
+            let revocations = state.revocations.prune().await?;
+            let devices = state.store.delete_unused_devices().await?;
+            learn_dearest_hash(state).await?;
+            Ok::<_, sqlx::Error>((sessions, failures + revocations + devices))
         };
         match rows.await {
             Ok((0, 0)) => {}
-            Ok((sessions, failures)) => {
-                tracing::info!(sessions, failures, "what had expired was deleted");
+            Ok((sessions, others)) => {
+                tracing::info!(sessions, others, "what had expired was deleted");
             }
             Err(error) => tracing::warn!(%error, "what has expired could not be deleted"),
         }
     }
+}
+
+async fn learn_dearest_hash(state: &AppState) -> Result<(), sqlx::Error> {
+    let cost = state.store.find_dearest_bcrypt_cost().await?;
+    state.passwords.learn_dearest(cost);
+    Ok(())
 }

@@ -2,12 +2,13 @@
 
 mod admin;
 
-use std::{net::IpAddr, num::NonZeroUsize, thread::available_parallelism};
+use std::{num::NonZeroUsize, thread::available_parallelism};
 
 use clap::{Args, Parser};
 use ipnet::IpNet;
 use marquee_common::{
     config::{AuthConfig, HttpConfig, LogConfig, PublicUrls},
+    forwarding::parse_network,
     kafka::KafkaConfig,
     postgres::PostgresConfig,
     redis::RedisConfig,
@@ -16,7 +17,7 @@ use time::Duration;
 
 pub use admin::{AdminCommand, AdminConfig, password_from_environment};
 
-use crate::lockout;
+use crate::{lockout, password::Bounds};
 
 /// Accounts, sign-in, sessions and subscriptions.
 ///
@@ -82,14 +83,6 @@ impl LockoutConfig {
     }
 }
 
-/// A network, or a single address.
-fn parse_network(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    text.parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "must be like 10.0.0.0/8, ::1/128 or 10.0.0.1".to_owned())
-}
-
 /// Sessions and passwords.
 #[derive(Clone, Debug, Args)]
 pub struct SignInConfig {
@@ -102,6 +95,9 @@ pub struct SignInConfig {
     /// How long a used refresh token may be repeated before that counts as theft, in seconds
     #[arg(long, env = "REFRESH_REUSE_GRACE_S", default_value_t = 10)]
     pub refresh_reuse_grace_s: u32,
+    /// Sessions a user may have; a further sign-in ends the one that was not used for longest
+    #[arg(long, env = "MAX_SESSIONS_PER_USER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub max_sessions_per_user: u32,
     /// Whether cookies are for HTTPS only; follows the scheme of `PUBLIC_BASE_URL` when unset
     #[arg(long, env = "COOKIE_SECURE")]
     pub cookie_secure: Option<bool>,
@@ -116,6 +112,10 @@ pub struct SignInConfig {
     /// hashed at a time when unset, which is four seconds at cost 12
     #[arg(long, env = "BCRYPT_QUEUE")]
     pub bcrypt_queue: Option<u16>,
+    /// Of those hashed and those that wait, how many may come from one IPv4 address or IPv6 /64; half
+    /// of all when unset, and at least one
+    #[arg(long, env = "BCRYPT_PER_NETWORK")]
+    pub bcrypt_per_network: Option<NonZeroUsize>,
 }
 
 impl SignInConfig {
@@ -134,20 +134,23 @@ impl SignInConfig {
         Duration::seconds(self.refresh_reuse_grace_s.into())
     }
 
-    /// Passwords hashed at a time.
-    pub fn bcrypt_parallelism(&self) -> usize {
-        self.bcrypt_parallelism.map_or_else(
+    /// How many passwords are hashed at a time.
+    pub fn bcrypt_bounds(&self) -> Bounds {
+        let parallelism = self.bcrypt_parallelism.map_or_else(
             || {
                 let cores = available_parallelism().map_or(1, NonZeroUsize::get);
                 cores.saturating_sub(1).max(1)
             },
             NonZeroUsize::get,
-        )
-    }
-
-    /// Passwords that may wait for their turn.
-    pub fn bcrypt_queue(&self) -> usize {
-        self.bcrypt_queue
-            .map_or_else(|| self.bcrypt_parallelism() * 16, usize::from)
+        );
+        let queue = self.bcrypt_queue.map_or(parallelism * 16, usize::from);
+        let per_network = self
+            .bcrypt_per_network
+            .map_or(parallelism.midpoint(queue).max(1), NonZeroUsize::get);
+        Bounds {
+            parallelism,
+            queue,
+            per_network,
+        }
     }
 }

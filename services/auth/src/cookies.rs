@@ -1,4 +1,4 @@
-//! The two cookies of a signed-in browser.
+//! The two cookies of a signed-in browser, and the one that it keeps.
 //!
 //! `HttpOnly`, so that no script reads them; `SameSite=Lax`, so that no other site's form sends
 //! them with a write.
@@ -10,6 +10,10 @@ use time::Duration;
 pub const ACCESS_TOKEN: &str = "access_token";
 /// Cookie with the refresh token; sent to this service only.
 pub const REFRESH_TOKEN: &str = "refresh_token";
+
+/// Cookie by which a browser is known as the account's after it has signed out; sent to this service
+/// only.
+pub const DEVICE: &str = "device";
 
 /// How cookies are written.
 #[derive(Clone, Copy, Debug)]
@@ -31,16 +35,21 @@ impl Cookies {
         ]
     }
 
+    /// The `Set-Cookie` value that has a browser known.
+    pub fn device(self, token: &str, ttl: Duration) -> String {
+        self.cookie(DEVICE, token, ttl)
+    }
+
     /// `Set-Cookie` values that sign a browser out.
     pub fn sign_out(self) -> [String; 2] {
         [ACCESS_TOKEN, REFRESH_TOKEN].map(|name| self.cookie(name, "", Duration::ZERO))
     }
 
     fn cookie(self, name: &str, value: &str, ttl: Duration) -> String {
-        let path = if name == REFRESH_TOKEN {
-            "/api/auth"
-        } else {
+        let path = if name == ACCESS_TOKEN {
             "/"
+        } else {
+            "/api/auth"
         };
         let secure = if self.secure { "; Secure" } else { "" };
         let max_age = ttl.whole_seconds();

@@ -32,6 +32,9 @@ pub enum AuthError {
     /// A refresh token that was exchanged before; its session is now over.
     #[error("the refresh token was used before")]
     RefreshTokenReused,
+    /// A refresh token, or its session, was exchanged too often; not again for this long.
+    #[error("too many refreshes")]
+    TooManyRefreshes(Duration),
     /// No user of that id.
     #[error("no such user")]
     NoSuchUser,
@@ -95,11 +98,15 @@ impl From<AuthError> for ApiError {
                 "refresh_token_reused",
                 "The refresh token was used before, so its session has been ended. Sign in again.",
             ),
+            AuthError::TooManyRefreshes(wait) => ApiError::rate_limited(
+                wait,
+                "Too many refreshes with this token or of this session. Use the newest token.",
+            ),
             AuthError::NoSuchUser | AuthError::NoSuchSession => ApiError::not_found(),
             AuthError::OwnAccount => ApiError::conflict(
                 "own_account",
-                "You cannot close your own account or give up your own role here. Have another \
-                 admin do it.",
+                "An admin cannot close their own account or give up their own role. Have another \
+                 admin take the role first.",
             ),
             AuthError::Invalid(fields) => ApiError::validation(fields),
             AuthError::InsertAccount(InsertAccountError::UsernameTaken) => {

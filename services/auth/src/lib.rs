@@ -3,8 +3,9 @@
 //! Owns `auth_db`: users, sessions with their refresh tokens, subscriptions, and the view
 //! `users_public` that other databases read through `postgres_fdw`. Answers `/api/auth/*` behind
 //! the gateway and `/internal/users/*` to other services. Writes the Redis keys
-//! `auth:revoked:{sid}`, by which every service refuses an access token whose session is over, and
-//! emits to Kafka, through its outbox, `user.deleted`, `user.disabled` and `subscription.changed`.
+//! `auth:revoked:{sid}`, by which every service refuses an access token whose session is over (what
+//! Redis missed waits in `auth_db`), and emits to Kafka, through its outbox, `user.deleted`,
+//! `user.disabled` and `subscription.changed`.
 
 pub mod admin;
 pub mod app;
@@ -12,6 +13,7 @@ pub mod client_address;
 pub mod config;
 pub mod cookies;
 pub mod credentials;
+pub mod device;
 pub mod error;
 pub mod lockout;
 pub mod password;

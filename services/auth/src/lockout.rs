@@ -2,18 +2,22 @@
 //!
 //! Failures are counted twice (`docs/adr/0010-lock-out-by-account-and-network.md`):
 //!
-//! - for the account *from one network*: after a few, that network waits, for longer each time;
-//! - for the account *from all networks unknown to it*, with more patience: so a guesser with many
-//!   addresses is stopped too. A network from which the account was signed in to is not held by
-//!   this one, so that strangers cannot lock an owner out of the places they use.
+//! - for a name *from one place*: after a few, that place waits, for longer each time. A place is a
+//!   network, a device of the account's, or a session of its own that asks for the password again;
+//! - for the account *from all strangers*, with more patience: so a guesser with many addresses is
+//!   stopped too. A session or device of the account, or a network that it was used from, is no
+//!   stranger, so that strangers cannot lock an owner out of the places they use.
 //!
-//! Every wait ends by itself. Accounts that do not exist are counted alike: an answer must not tell
-//! them apart.
+//! Every wait ends by itself. Accounts that do not exist are counted alike, and an account's name and
+//! address apart: an answer must tell neither who has an account nor which name goes with which
+//! address.
 
 use std::{net::IpAddr, time::Duration};
 
-use marquee_common::contract::UserId;
+use marquee_common::contract::{SessionId, UserId};
 use sha2::{Digest, Sha256};
+
+use crate::{refresh_token::TokenHash, user::User};
 
 /// The first wait; each further failure doubles it.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
@@ -30,9 +34,27 @@ impl Target {
         Self(Sha256::digest(id.0.as_bytes()).into())
     }
 
-    /// A name or address that nobody has.
-    pub fn nobody(login: &str) -> Self {
+    /// A name or address as it was typed, whether somebody has it or not.
+    pub fn login(login: &str) -> Self {
         Self(Sha256::digest(login.to_lowercase()).into())
+    }
+
+    /// All that stands for an account.
+    pub fn all_of(user: &User) -> [Self; 3] {
+        [
+            Self::account(user.id),
+            Self::login(&user.username),
+            Self::login(&user.email),
+        ]
+    }
+
+    fn hex(&self) -> String {
+        use std::fmt::Write;
+        self.0.iter().fold(String::new(), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
     }
 
     /// What is stored.
@@ -42,7 +64,7 @@ impl Target {
 }
 
 /// Where a client sits: an IPv4 address, or the /64 of an IPv6 one, which one customer has whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Network(String);
 
 impl Network {
@@ -64,6 +86,62 @@ impl Network {
     }
 }
 
+/// Whence a password is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// From anywhere in a network.
+    Network(Network),
+    /// From a device that the account was signed in to from.
+    Device(TokenHash),
+    /// By a session of the account, wherever that sits.
+    Session(SessionId),
+}
+
+impl Place {
+    /// As it is stored. Other places than networks have a colon that no network has there.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Network(network) => network.as_str().to_owned(),
+            Self::Device(token) => format!("device:{}", Target(*token).hex()),
+            Self::Session(session) => format!("session:{session}"),
+        }
+    }
+
+    /// The network, where that is all that is known.
+    pub fn network(&self) -> Option<&Network> {
+        match self {
+            Self::Network(network) => Some(network),
+            Self::Device(_) | Self::Session(_) => None,
+        }
+    }
+}
+
+/// A password that is tried.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The name it is tried for.
+    pub login: Target,
+    /// The account, or in its place the name that nobody has.
+    pub account: Target,
+    /// Whose account that is.
+    pub user_id: Option<UserId>,
+    /// Whence.
+    pub place: Place,
+}
+
+impl Attempt {
+    /// For what was typed, and the account that was found by it.
+    pub fn new(login: &str, user_id: Option<UserId>, place: Place) -> Self {
+        let login = Target::login(login);
+        Self {
+            login,
+            account: user_id.map_or(login, Target::account),
+            user_id,
+            place,
+        }
+    }
+}
+
 /// Failures in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
@@ -73,21 +151,21 @@ pub struct Tally {
     pub since_last: Duration,
 }
 
-/// What is known of an account and a network before a password is compared.
+/// What is known of an account and a place before a password is compared.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Standing {
-    /// Whether the account was signed in to from this network.
+    /// Whether the place is the account's own.
     pub familiar: bool,
-    /// Failures from this network.
+    /// Failures from this place.
     pub here: Option<Tally>,
-    /// Failures from all networks that were not familiar.
+    /// Failures from all places that were not familiar.
     pub strangers: Option<Tally>,
 }
 
 /// The figures.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
-    /// Failures from one network before it waits; at least 1.
+    /// Failures from one place before it waits; at least 1.
     pub failures: u32,
     /// The longest wait.
     pub max_wait: Duration,
@@ -213,8 +291,36 @@ mod tests {
 
     #[test]
     fn nobody_is_the_same_nobody_in_any_case() {
-        assert_eq!(Target::nobody("Ann"), Target::nobody("aNN"));
-        assert_ne!(Target::nobody("ann"), Target::nobody("bob"));
+        assert_eq!(Target::login("Ann"), Target::login("aNN"));
+        assert_ne!(Target::login("ann"), Target::login("bob"));
+    }
+
+    #[test]
+    fn no_place_is_taken_for_another() {
+        let keys = [
+            Place::Network(Network::of("203.0.113.9".parse().unwrap())),
+            Place::Network(Network::of("2001:db8::1".parse().unwrap())),
+            Place::Device([0; 32]),
+            Place::Device([1; 32]),
+            Place::Session(SessionId::new()),
+        ]
+        .map(|place| place.key());
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[at + 1..].contains(key) && !key.is_empty());
+        }
+    }
+
+    #[test]
+    fn an_account_has_one_count_and_its_names_one_each() {
+        let id = UserId::new();
+        let place = Place::Session(SessionId::new());
+        let attempt = |login, user_id| Attempt::new(login, user_id, place.clone());
+        let (name, address) = (attempt("ann", Some(id)), attempt("ann@x", Some(id)));
+        assert_eq!(name.account, address.account);
+        assert_ne!(name.login, address.login);
+        let nobody = attempt("ann", None);
+        assert_eq!(nobody.login, name.login);
+        assert_eq!(nobody.account, nobody.login);
     }
 
     proptest! {

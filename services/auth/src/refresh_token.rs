@@ -3,6 +3,10 @@
 //! A token is exchanged for a pair of new ones, so a stolen one shows itself by being used twice.
 //! Two tabs, or a retry after a lost answer, look the same for a moment: within a short grace the
 //! token is exchanged again, later its whole family (the session) ends.
+//!
+//! Used tokens are kept as long as they would have lived, to know them again. So that nobody fills
+//! the database with them, a token is exchanged so often within the grace, and a session so often an
+//! hour.
 
 use std::fmt;
 
@@ -53,6 +57,14 @@ impl fmt::Debug for RefreshToken {
 #[error("the operating system gave no random bytes")]
 pub struct RandomnessError(#[source] rand::rand_core::OsError);
 
+/// How often one token is exchanged within the grace; a browser may have that many tabs.
+const MAX_EXCHANGES: u32 = 20;
+/// How often a session is refreshed an hour: each time one of its pages is opened, and four times
+/// while it stays open.
+const MAX_REFRESHES: u32 = 300;
+/// The next token, which another answer may have brought, can be tried at once.
+const NEXT_TOKEN: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// What is known of a presented token, read under the session's lock.
 #[derive(Clone, Copy, Debug)]
 pub struct Presented {
@@ -62,6 +74,12 @@ pub struct Presented {
     pub expires_at: OffsetDateTime,
     /// When it was first exchanged.
     pub used_at: Option<OffsetDateTime>,
+    /// How often it was exchanged.
+    pub exchanges: u32,
+    /// How often its session was refreshed in the hour that began then.
+    pub refreshes: u32,
+    /// When the session's present hour began.
+    pub refreshes_since: OffsetDateTime,
     /// Whether its session was revoked, or its account disabled.
     pub session_over: bool,
 }
@@ -75,6 +93,8 @@ pub enum Verdict {
     ExchangeAgain,
     /// Used before, and not just now: somebody else has it too, so the session ends.
     Reused,
+    /// Good, but it or its session was exchanged too often: to be refused for this long.
+    TooOften(std::time::Duration),
     /// Expired, or of a session that is over.
     Invalid,
 }
@@ -85,11 +105,24 @@ impl Presented {
         if self.session_over || self.expires_at <= self.now {
             return Verdict::Invalid;
         }
-        match self.used_at {
+        let verdict = match self.used_at {
             None => Verdict::Exchange,
             Some(used_at) if self.now - used_at <= grace => Verdict::ExchangeAgain,
-            Some(_) => Verdict::Reused,
+            Some(_) => return Verdict::Reused,
+        };
+        if self.exchanges >= MAX_EXCHANGES {
+            return Verdict::TooOften(NEXT_TOKEN);
         }
+        if self.refreshes >= MAX_REFRESHES && !self.begins_an_hour() {
+            let rest = self.refreshes_since + Duration::HOUR - self.now;
+            return Verdict::TooOften(rest.unsigned_abs());
+        }
+        verdict
+    }
+
+    /// Whether the session's hour is over, so that refreshes are counted from one.
+    pub fn begins_an_hour(self) -> bool {
+        self.now - self.refreshes_since >= Duration::HOUR
     }
 }
 
@@ -99,7 +132,7 @@ mod tests {
 
     use time::{Duration, OffsetDateTime};
 
-    use super::{Presented, RefreshToken, Verdict};
+    use super::{MAX_EXCHANGES, MAX_REFRESHES, NEXT_TOKEN, Presented, RefreshToken, Verdict};
 
     const NOW: OffsetDateTime = OffsetDateTime::UNIX_EPOCH;
 
@@ -108,6 +141,9 @@ mod tests {
             now: NOW,
             expires_at: NOW + Duration::DAY,
             used_at: None,
+            exchanges: 0,
+            refreshes: 0,
+            refreshes_since: NOW,
             session_over: false,
         };
         change(&mut presented);
@@ -135,6 +171,33 @@ mod tests {
             verdict(|token| token.used_at = Some(used_at)),
             Verdict::Reused
         );
+    }
+
+    #[test]
+    fn a_token_and_a_session_are_exchanged_only_so_often() {
+        let used = |exchanges| {
+            verdict(|token| {
+                token.used_at = Some(NOW);
+                token.exchanges = exchanges;
+            })
+        };
+        assert_eq!(used(MAX_EXCHANGES - 1), Verdict::ExchangeAgain);
+        assert_eq!(used(MAX_EXCHANGES), Verdict::TooOften(NEXT_TOKEN));
+        let refreshed = |since| {
+            verdict(|token| {
+                token.refreshes = MAX_REFRESHES;
+                token.refreshes_since = NOW - since;
+            })
+        };
+        let wait = Verdict::TooOften(std::time::Duration::from_mins(20));
+        assert_eq!(refreshed(Duration::minutes(40)), wait);
+        assert_eq!(refreshed(Duration::HOUR), Verdict::Exchange);
+        // A thief is not told to come back.
+        let stolen = verdict(|token| {
+            token.used_at = Some(NOW - Duration::HOUR);
+            token.exchanges = MAX_EXCHANGES;
+        });
+        assert_eq!(stolen, Verdict::Reused);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod browser;
 mod client;
+mod device;
 mod internal;
 mod me;
 mod page;

@@ -3,8 +3,10 @@
 mod account_changes;
 mod account_list;
 mod accounts;
+mod devices;
 mod events;
 mod failed_sign_ins;
+mod revocations;
 mod sessions;
 mod subscriptions;
 

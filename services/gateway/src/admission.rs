@@ -22,23 +22,65 @@ use crate::{
     app::AppState,
     body,
     error::GatewayError,
-    rate_limit::{Kind, rules::READ_BODY_BYTES},
+    rate_limit::{Kind, event_streams::Place, rules::READ_BODY_BYTES},
 };
+
+/// A request that may pass.
+#[derive(Debug)]
+pub struct Admitted {
+    /// As it came.
+    pub request: Request,
+    /// Where it asks for an event stream: its place among those of its address.
+    pub event_stream: Option<Place>,
+}
+
+impl Admitted {
+    /// A request that nobody counts.
+    pub fn uncounted(request: Request) -> Self {
+        Self {
+            request,
+            event_stream: None,
+        }
+    }
+}
+
+/// Counts a request that is the gateway's own to answer as one of its address.
+pub async fn count(state: &AppState, client: IpAddr) -> Result<(), GatewayError> {
+    let Some(limiter) = &state.rate_limiter else {
+        return Ok(());
+    };
+    let charges = limiter.figures().charges(Kind::Plain, client, &[], None);
+    let taken = limiter.take(&charges).await;
+    taken.map_err(GatewayError::RateLimited)
+}
+
+/// Counts a request that goes no further, and says what to answer: `error`, unless it was one
+/// request too many.
+pub async fn refuse(state: &AppState, client: IpAddr, error: GatewayError) -> GatewayError {
+    match count(state, client).await {
+        Ok(()) => error,
+        Err(too_many) => too_many,
+    }
+}
 
 /// Lets a request from `client` pass, unless a bucket it falls under has no token.
 pub async fn admit(
     state: &AppState,
     client: IpAddr,
     request: Request,
-) -> Result<Request, GatewayError> {
+) -> Result<Admitted, GatewayError> {
     let Some(limiter) = &state.rate_limiter else {
-        return Ok(request);
+        return Ok(Admitted::uncounted(request));
     };
     let kind = Kind::of(request.method(), request.uri().path());
     let (mut head, mut body) = request.into_parts();
     let mut told = Bytes::new();
     if kind.is_told_by_body() {
-        told = body::read_whole(body, READ_BODY_BYTES, state.forwarder.deadlines().upload).await?;
+        let within = state.forwarder.deadlines().upload;
+        told = match body::read_whole(body, READ_BODY_BYTES, within).await {
+            Ok(told) => told,
+            Err(error) => return Err(refuse(state, client, error).await),
+        };
         body = Body::from(told.clone());
     }
     let user = match kind {
@@ -50,7 +92,16 @@ pub async fn admit(
         .take(&charges)
         .await
         .map_err(GatewayError::RateLimited)?;
-    Ok(Request::from_parts(head, body))
+    let event_stream = match kind {
+        Kind::Events => Some(limiter.open_event_stream(client)),
+        _ => None,
+    };
+    Ok(Admitted {
+        request: Request::from_parts(head, body),
+        event_stream: event_stream
+            .transpose()
+            .map_err(GatewayError::RateLimited)?,
+    })
 }
 
 /// Whose token a request has, by header or cookie. The service refuses one that is not valid; here

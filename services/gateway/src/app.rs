@@ -1,10 +1,11 @@
 //! The gateway put together.
 
-use std::time::Duration;
+use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism, time::Duration};
 
 use marquee_common::{
     BoxError,
     auth::AuthContext,
+    forwarding::TrustedProxies,
     http,
     redis::RedisClient,
     server::{BoundService, Check, Lifecycle, ServeError, Service},
@@ -15,7 +16,6 @@ use crate::{
     config::Config,
     cors::Cors,
     forward::Forwarder,
-    forwarded::TrustedProxies,
     openapi::MergedDocument,
     rate_limit::{RateLimiter, shared::SharedBuckets},
     route_table::ServiceName,
@@ -27,7 +27,6 @@ use crate::{
 const PROBE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What every handler can reach.
-#[derive(Clone)]
 pub struct AppState {
     /// Where the services are.
     pub upstreams: Upstreams,
@@ -78,9 +77,13 @@ impl App {
             checks.push(redis_check(redis.clone()));
             start_rate_limiter(&config, redis, &service.lifecycle())
         });
+        let forwarder = Forwarder::new(deadlines, service.lifecycle().token());
+        service
+            .lifecycle()
+            .spawn("age of connections", forwarder.clone().age_connections());
         let origins = &config.edge.cors_allowed_origins;
         let state = AppState {
-            forwarder: Forwarder::new(deadlines, service.lifecycle().token()),
+            forwarder,
             cors: Cors::new(origins),
             auth: AuthContext::tokens_only(&config.tokens, origins),
             trusted_proxies: TrustedProxies::new(config.edge.trusted_proxies),
@@ -89,8 +92,10 @@ impl App {
             body_limit_bytes: config.http.body_limit_bytes as u64,
             upstreams,
         };
+        let cores = || available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let service = service
-            .raw_routes(routes::routes(state))
+            .workers(config.workers.unwrap_or_else(cores))
+            .raw_routes(routes::routes(Arc::new(state)))
             .document_by_route()
             .readiness(checks);
         Ok(Self { service })

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use crate::error::GatewayError;
+use crate::{error::GatewayError, pool::PooledBody};
 
 /// How far a request body has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +83,17 @@ impl UploadWatch {
         self.0.pieces.load(Ordering::Relaxed)
     }
 
-    /// Waits until the body was handed on, whole or not.
-    pub async fn done(&self) {
-        while matches!(
+    /// Whether the body was handed on, whole or not.
+    pub fn is_done(&self) -> bool {
+        !matches!(
             self.state(),
             UploadState::AwaitingClient | UploadState::AwaitingUpstream
-        ) {
+        )
+    }
+
+    /// Waits until [`Self::is_done`].
+    pub async fn done(&self) {
+        while !self.is_done() {
             // One waiter: notify_one keeps a permit for it if it is not here yet.
             self.0.done.notified().await;
         }
@@ -96,10 +101,7 @@ impl UploadWatch {
 
     fn set(&self, state: UploadState) {
         self.0.state.store(state as u8, Ordering::Release);
-        if !matches!(
-            state,
-            UploadState::AwaitingClient | UploadState::AwaitingUpstream
-        ) {
+        if self.is_done() {
             self.0.done.notify_one();
         }
     }
@@ -198,10 +200,12 @@ pub async fn read_whole(body: Body, limit: u64, within: Duration) -> Result<Byte
 /// An answer's body that breaks off when its service falls silent half-way. One that would never end
 /// by itself, an event stream, ends with the gateway: its client comes back to another one.
 pub struct Download {
-    inner: hyper::body::Incoming,
+    inner: PooledBody,
     silence: Duration,
     /// Runs only while nothing comes.
     timer: Option<Pin<Box<Sleep>>>,
+    /// The end of a body that broke off.
+    failure: Option<BoxError>,
     /// Ends the body as if the service had.
     end: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
@@ -213,11 +217,12 @@ pub struct Silent;
 
 impl Download {
     /// Passes `body` on, and breaks it off after `silence` without a byte.
-    pub fn new(body: hyper::body::Incoming, silence: Duration) -> Self {
+    pub fn new(body: PooledBody, silence: Duration) -> Self {
         Self {
             inner: body,
             silence,
             timer: None,
+            failure: None,
             end: None,
         }
     }
@@ -227,6 +232,14 @@ impl Download {
     pub fn until(mut self, token: CancellationToken) -> Self {
         self.end = Some(Box::pin(token.cancelled_owned()));
         self
+    }
+
+    /// Breaks the body off at the next poll: told of a failure, hyper drops what it has yet to write,
+    /// be it all of the answer that came.
+    fn fail<T>(&mut self, error: BoxError, cx: &Context<'_>) -> Poll<T> {
+        self.failure = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -239,9 +252,15 @@ impl HttpBody for Download {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
+        if let Some(error) = this.failure.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         if let Poll::Ready(polled) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.timer = None;
-            return Poll::Ready(polled.map(|frame| frame.map_err(BoxError::from)));
+            return match polled {
+                Some(Err(error)) => this.fail(error.into(), cx),
+                frame => Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from))),
+            };
         }
         if let Some(end) = &mut this.end
             && end.as_mut().poll(cx).is_ready()
@@ -257,7 +276,7 @@ impl HttpBody for Download {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.failure.is_none() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

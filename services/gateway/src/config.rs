@@ -1,11 +1,12 @@
 //! What the gateway is told by its environment; `gateway --help` lists it.
 
-use std::{net::IpAddr, time::Duration};
+use std::{num::NonZeroUsize, time::Duration};
 
 use clap::{Parser, builder::BoolishValueParser};
 use ipnet::IpNet;
 use marquee_common::{
     config::{HttpConfig, LogConfig, TokenConfig},
+    forwarding::parse_network,
     redis::RedisConfig,
 };
 
@@ -27,6 +28,9 @@ pub struct Config {
     /// Port of the HTTP interface
     #[arg(long, env = "PORT", default_value_t = 8080)]
     pub port: u16,
+    /// Threads that pass requests on; one a core when unset
+    #[arg(long, env = "WORKERS")]
+    pub workers: Option<NonZeroUsize>,
     /// The HTTP interface.
     #[command(flatten)]
     pub http: HttpConfig,
@@ -154,6 +158,9 @@ pub struct LimitConfig {
     /// Attempts to sign in to one account from one address
     #[arg(long, env = "RATE_LIMIT_LOGIN", default_value = "10/min")]
     pub rate_limit_login: Rate,
+    /// Attempts to sign in from one address, to whatever accounts
+    #[arg(long, env = "RATE_LIMIT_LOGIN_ADDRESS", default_value = "60/min")]
+    pub rate_limit_login_address: Rate,
     /// Registrations from one address
     #[arg(long, env = "RATE_LIMIT_REGISTER", default_value = "60/h")]
     pub rate_limit_register: Rate,
@@ -166,6 +173,10 @@ pub struct LimitConfig {
     /// Heartbeats of all viewers behind one address (they do not count as its requests)
     #[arg(long, env = "RATE_LIMIT_HEARTBEAT_ADDRESS", default_value = "1000/s")]
     pub rate_limit_heartbeat_address: Rate,
+    /// Event streams that one IPv4 address or IPv6 /64 may have open at this gateway
+    #[arg(long, env = "EVENT_STREAMS_PER_ADDRESS", default_value_t = 200,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub event_streams_per_address: u32,
     /// Longest wait for Redis, in milliseconds; after that this gateway counts alone for a while
     #[arg(long, env = "RATE_LIMIT_TIMEOUT_MS", default_value_t = 100)]
     pub rate_limit_timeout_ms: u64,
@@ -179,10 +190,12 @@ impl LimitConfig {
                 .rate_limit_address
                 .bucket_of(self.rate_limit_address_burst),
             login: self.rate_limit_login.bucket(),
+            login_address: self.rate_limit_login_address.bucket(),
             register: self.rate_limit_register.bucket(),
             generate_key: self.rate_limit_generate_key.bucket(),
             heartbeat: self.rate_limit_heartbeat.bucket(),
             heartbeat_address: self.rate_limit_heartbeat_address.bucket(),
+            event_streams: self.event_streams_per_address as usize,
         }
     }
 }
@@ -198,12 +211,4 @@ impl Config {
             silence: Duration::from_secs(self.edge.silence_timeout_s),
         }
     }
-}
-
-/// A network, or a single address.
-fn parse_network(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    text.parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "must be like 10.0.0.0/8, ::1/128 or 10.0.0.1".to_owned())
 }

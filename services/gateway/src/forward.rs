@@ -1,33 +1,25 @@
 //! One request to a service and its answer back.
 
-use std::{
-    error::Error,
-    io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use http::{HeaderMap, Request, Response, header::CONTENT_TYPE, request};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+use http::{
+    HeaderMap, HeaderValue, Request, Response, Uri, Version,
+    header::{CONTENT_TYPE, Entry, HOST, InvalidHeaderValue},
+    request,
+    uri::PathAndQuery,
 };
-use marquee_common::{BoxError, retry::Backoff};
+use marquee_common::{forwarding::strip_hop_by_hop, retry::Backoff};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     body::{Download, Upload, UploadState, UploadWatch},
     error::GatewayError,
-    headers,
+    pool::{CallError, Pool},
     route_table::{Route, ServiceName, Treatment},
     upstream::UpstreamUrl,
 };
 
-/// An idle connection is given up after this; services keep theirs longer, so that they are never
-/// the first to close one just as a request sets out on it.
-const POOL_IDLE: Duration = Duration::from_secs(15);
-/// Idle connections kept to one service.
-const POOL_SIZE: usize = 256;
 /// A request that no connection could be made for is tried again so often.
 const RETRIES: u32 = 3;
 
@@ -49,7 +41,7 @@ pub struct Deadlines {
 /// Passes requests on over pooled connections. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Forwarder {
-    client: Client<HttpConnector, Upload>,
+    pool: Pool,
     deadlines: Deadlines,
     draining: CancellationToken,
 }
@@ -57,19 +49,16 @@ pub struct Forwarder {
 impl Forwarder {
     /// A forwarder with an empty pool. When `draining` is cancelled, event streams end.
     pub fn new(deadlines: Deadlines, draining: CancellationToken) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(deadlines.connect));
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_SIZE)
-            .build(connector);
         Self {
-            client,
+            pool: Pool::new(deadlines.connect),
             deadlines,
             draining,
         }
+    }
+
+    /// Closes connections that nobody needed for a while; runs as long as the gateway.
+    pub async fn age_connections(self) {
+        self.pool.age(self.draining).await;
     }
 
     /// How long each phase may take.
@@ -104,7 +93,7 @@ impl Forwarder {
         loop {
             let attempt = Request::from_parts(head.clone(), body.take().unwrap_or_default());
             let started = Instant::now();
-            let answer = self.attempt(route, attempt, body_limit).await;
+            let answer = self.attempt(route, upstream, attempt, body_limit).await;
             measure(service, started, &answer);
             let error = match answer {
                 Ok(answer) => return Ok(answer),
@@ -133,18 +122,27 @@ impl Forwarder {
     async fn attempt(
         &self,
         route: &Route,
+        upstream: &UpstreamUrl,
         request: Request<Body>,
         body_limit: Option<u64>,
     ) -> Result<Response<Body>, GatewayError> {
         let (head, body) = request.into_parts();
         let (upload, watch) = Upload::new(body, body_limit);
-        let answer = self.client.request(Request::from_parts(head, upload));
+        let answer = self.pool.call(upstream, Request::from_parts(head, upload));
         let answer = tokio::select! {
             answer = answer => answer.map_err(|error| blame(route.service, &watch, error))?,
             error = self.patience(route, &watch) => return Err(error),
         };
-        let (mut head, body) = answer.into_parts();
-        headers::strip_hop_by_hop(&mut head.headers);
+        let (mut head, mut body) = answer.into_parts();
+        if !watch.is_done() {
+            let silence = self.deadlines.silence;
+            body.drive_apart(async move {
+                if while_it_flows(&watch, silence).await {
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+        strip_hop_by_hop(&mut head.headers);
         let mut body = Download::new(body, self.deadlines.silence);
         if is_event_stream(&head.headers) {
             body = body.until(self.draining.clone());
@@ -157,7 +155,7 @@ impl Forwarder {
         let (uploaded, answer) = match route.treatment {
             Treatment::Api { .. } => (self.within_upload(watch).await, self.deadlines.answer),
             Treatment::Media => (
-                self.while_it_flows(watch).await,
+                while_it_flows(watch, self.deadlines.silence).await,
                 self.deadlines.media_answer,
             ),
         };
@@ -173,18 +171,17 @@ impl Forwarder {
         let upload = tokio::time::timeout(self.deadlines.upload, watch.done());
         upload.await.is_ok()
     }
+}
 
-    /// Whether the body was passed on without a break that was too long.
-    async fn while_it_flows(&self, watch: &UploadWatch) -> bool {
-        loop {
-            let before = watch.pieces();
-            let done = tokio::time::timeout(self.deadlines.silence, watch.done());
-            if done.await.is_ok() {
-                return true;
-            }
-            if watch.pieces() == before {
-                return false;
-            }
+/// Whether a request body was passed on to its end without a break as long as `silence`.
+async fn while_it_flows(watch: &UploadWatch, silence: Duration) -> bool {
+    loop {
+        let before = watch.pieces();
+        if tokio::time::timeout(silence, watch.done()).await.is_ok() {
+            return true;
+        }
+        if watch.pieces() == before {
+            return false;
         }
     }
 }
@@ -215,35 +212,27 @@ fn measure(service: ServiceName, started: Instant, answer: &Result<Response<Body
     .record(started.elapsed().as_secs_f64());
 }
 
+/// The request as it goes onto the wire: its target in origin form, as it stands.
 fn readdress(
     mut head: request::Parts,
     upstream: &UpstreamUrl,
-) -> Result<request::Parts, http::Error> {
-    let target = head
-        .uri
-        .path_and_query()
-        .cloned()
-        .unwrap_or(http::uri::PathAndQuery::from_static("/"));
-    head.uri = upstream.join(&target)?;
-    head.version = http::Version::HTTP_11;
+) -> Result<request::Parts, InvalidHeaderValue> {
+    let target = head.uri.path_and_query().cloned();
+    head.uri = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
+    head.version = Version::HTTP_11;
+    // HTTP/1.0 lets a client name none.
+    if let Entry::Vacant(host) = head.headers.entry(HOST) {
+        host.insert(HeaderValue::from_str(upstream.address())?);
+    }
     Ok(head)
 }
 
-fn blame(
-    service: ServiceName,
-    watch: &UploadWatch,
-    error: hyper_util::client::legacy::Error,
-) -> GatewayError {
-    match watch.state() {
-        UploadState::TooLarge => GatewayError::TooLarge,
-        UploadState::ClientGone => GatewayError::ClientGone(BoxError::from(error)),
-        _ if error.is_connect() && timed_out(&error) => GatewayError::TooLate(service),
-        _ if error.is_connect() => GatewayError::Unreachable(service, error.into()),
-        _ => GatewayError::BrokeOff(service, error.into()),
+fn blame(service: ServiceName, watch: &UploadWatch, error: CallError) -> GatewayError {
+    match (watch.state(), error) {
+        (UploadState::TooLarge, _) => GatewayError::TooLarge,
+        (UploadState::ClientGone, error) => GatewayError::ClientGone(error.into()),
+        (_, CallError::ConnectTimedOut) => GatewayError::TooLate(service),
+        (_, CallError::Connect(error)) => GatewayError::Unreachable(service, error.into()),
+        (_, CallError::BrokeOff(error)) => GatewayError::BrokeOff(service, error.into()),
     }
-}
-
-fn timed_out(error: &(dyn Error + 'static)) -> bool {
-    let is_time_out = |error: &io::Error| error.kind() == io::ErrorKind::TimedOut;
-    error.downcast_ref().is_some_and(is_time_out) || error.source().is_some_and(timed_out)
 }

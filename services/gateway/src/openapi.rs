@@ -9,9 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::{body::Body, response::IntoResponse};
+use bytes::Bytes;
 use futures::future::join_all;
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH},
+};
 use marquee_common::contract::PROBLEM_JSON;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -66,7 +73,46 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     parts: HashMap<ServiceName, Value>,
-    merged: Option<(Instant, Arc<Value>)>,
+    merged: Option<(Instant, Arc<Document>)>,
+}
+
+/// The document as it is sent. It is of some size and the same for all, so it is written once.
+#[derive(Debug)]
+pub struct Document {
+    json: Bytes,
+    etag: HeaderValue,
+}
+
+impl Document {
+    fn new(document: &Value) -> Self {
+        let json = document.to_string();
+        let etag = format!("\"{}\"", hex::encode(&Sha256::digest(&json)[..16]));
+        Self {
+            json: json.into(),
+            // Hexadecimal digits in quotes are a header's value.
+            etag: HeaderValue::try_from(etag).unwrap_or(HeaderValue::from_static("\"\"")),
+        }
+    }
+
+    /// The document, or word that the client has it already (RFC 9110 section 13.1.2).
+    pub fn answer(&self, asked: &HeaderMap) -> Response<Body> {
+        let headers = [
+            (ETAG, self.etag.clone()),
+            (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        ];
+        let known = asked
+            .get_all(IF_NONE_MATCH)
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+            .map(|tag| tag.trim().trim_start_matches("W/"))
+            .any(|tag| tag == "*" || self.etag == tag);
+        if known {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        let json = HeaderValue::from_static("application/json");
+        (headers, [(CONTENT_TYPE, json)], self.json.clone()).into_response()
+    }
 }
 
 impl MergedDocument {
@@ -80,7 +126,7 @@ impl MergedDocument {
     }
 
     /// The document, at most ten seconds old.
-    pub async fn get(&self) -> Arc<Value> {
+    pub async fn get(&self) -> Arc<Document> {
         let mut state = self.0.state.lock().await;
         if let Some((made, document)) = &state.merged
             && made.elapsed() < FRESH
@@ -100,7 +146,7 @@ impl MergedDocument {
         let parts = ServiceName::ALL
             .into_iter()
             .filter_map(|service| Some((service, state.parts.get(&service)?)));
-        let document = Arc::new(merge(parts));
+        let document = Arc::new(Document::new(&merge(parts)));
         state.merged = Some((Instant::now(), Arc::clone(&document)));
         document
     }

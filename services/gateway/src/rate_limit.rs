@@ -4,14 +4,21 @@
 //! Redis for all gateways together ([`shared`]) or, while Redis is away, in this one's memory with
 //! the same figures ([`local`]). Redis is never waited for: a request that finds it silent goes on
 //! by the local buckets after a moment, and those after it at once, until a task sees it again.
+//! Requests that Redis lets pass are counted locally too, so that a Redis that falters fills nobody's
+//! buckets.
+//!
+//! An event stream lasts: those that are open are counted beside that ([`event_streams`]).
 
 pub mod bucket;
+pub mod event_streams;
 pub mod local;
 pub mod rules;
 pub mod shared;
+mod who;
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use bucket::Rate;
 pub use rules::{Charge, Figures, Kind, LimitName};
 
+use event_streams::{EventStreams, Place};
 use local::LocalBuckets;
 use shared::SharedBuckets;
 
@@ -41,6 +49,13 @@ pub struct Refused {
     pub wait: Duration,
 }
 
+impl Refused {
+    fn count(&self) {
+        let limit = self.limit.as_str();
+        metrics::counter!("gateway_rate_limited_total", "limit" => limit).increment(1);
+    }
+}
+
 /// Takes tokens. Cheap to clone.
 #[derive(Clone)]
 pub struct RateLimiter(Arc<Inner>);
@@ -49,6 +64,7 @@ struct Inner {
     figures: Figures,
     shared: SharedBuckets,
     local: LocalBuckets,
+    event_streams: EventStreams,
     /// Longest wait for Redis.
     patience: Duration,
     redis_is_away: AtomicBool,
@@ -75,6 +91,7 @@ impl RateLimiter {
         );
         metrics::gauge!("gateway_rate_limits_local").set(0.0);
         Self(Arc::new(Inner {
+            event_streams: EventStreams::new(figures.event_streams),
             figures,
             shared,
             local: LocalBuckets::default(),
@@ -91,14 +108,21 @@ impl RateLimiter {
     /// Takes a token for each charge or, when a bucket has none, none at all.
     pub async fn take(&self, charges: &[Charge]) -> Result<(), Refused> {
         let taken = match self.take_shared(charges).await {
-            Some(taken) => taken,
+            Some(Ok(())) => {
+                // Whether these have tokens is Redis' to say while it answers.
+                let _ = self.0.local.take(charges);
+                Ok(())
+            }
+            Some(refused) => refused,
             None => self.0.local.take(charges),
         };
-        if let Err(refused) = &taken {
-            let limit = refused.limit.as_str();
-            metrics::counter!("gateway_rate_limited_total", "limit" => limit).increment(1);
-        }
-        taken
+        taken.inspect_err(Refused::count)
+    }
+
+    /// A place for one more event stream to `client`.
+    pub fn open_event_stream(&self, client: IpAddr) -> Result<Place, Refused> {
+        let place = self.0.event_streams.open(client);
+        place.inspect_err(Refused::count)
     }
 
     /// What Redis says; `None` if it says nothing.

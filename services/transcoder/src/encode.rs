@@ -21,6 +21,7 @@
 //!
 //! Where a plan takes its sound from the source, a hole in it of more than a second is filled with
 //! silence in every rung until it is back, so that players do not wait for a track that stopped.
+//! Where the source has no sound and the broadcast has, all of it is silence.
 
 use std::collections::VecDeque;
 use std::io;
@@ -138,7 +139,7 @@ impl Encoder {
                 parent_fd: child_end,
                 child_fd: fd,
             });
-            let silence = fills_silence(plan).then(SilenceFiller::default);
+            let silence = silence_filler(plan);
             let rungs = output.rungs.clone();
             readers.spawn(pipes::drain(pipe, rungs, silence, Arc::clone(&sink)));
         }
@@ -314,6 +315,10 @@ fn unknown_exit() -> EncoderExit {
 }
 
 /// Silence follows the picture's clock; sound alone has none to follow.
-fn fills_silence(plan: &EncodePlan) -> bool {
-    plan.sound == Sound::Source && plan.picture == Picture::Source
+fn silence_filler(plan: &EncodePlan) -> Option<SilenceFiller> {
+    match (plan.sound, plan.picture) {
+        (Sound::Silence, _) => Some(SilenceFiller::of_all()),
+        (Sound::Source, Picture::Source) => Some(SilenceFiller::of_holes()),
+        _ => None,
+    }
 }

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -98,7 +98,7 @@ struct Line {
     route: Option<MatchedPath>,
     peer: Option<SocketAddr>,
     started: Instant,
-    head_ms: u128,
+    head_ms: f64,
     status: u16,
     cause: Option<Arc<str>>,
     bytes: u64,
@@ -119,7 +119,7 @@ impl Line {
                 .get::<ConnectInfo<SocketAddr>>()
                 .map(|peer| peer.0),
             started: Instant::now(),
-            head_ms: 0,
+            head_ms: 0.0,
             status: CLIENT_CLOSED_REQUEST,
             cause: None,
             bytes: 0,
@@ -128,7 +128,7 @@ impl Line {
     }
 
     fn head_is_out(&mut self, status: StatusCode, cause: Option<Arc<str>>) {
-        self.head_ms = self.started.elapsed().as_millis();
+        self.head_ms = milliseconds(self.started.elapsed());
         self.status = status.as_u16();
         self.cause = cause;
         // Answers that have no body to be read to its end.
@@ -172,6 +172,11 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
+/// To the microsecond: most answers take less than a millisecond.
+fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
 macro_rules! write_line {
     ($level:ident, $line:expr) => {{
         let line = $line;
@@ -183,7 +188,7 @@ macro_rules! write_line {
             route = line.route(),
             status = line.status,
             head_ms = line.head_ms,
-            duration_ms = line.started.elapsed().as_millis(),
+            duration_ms = milliseconds(line.started.elapsed()),
             bytes = line.bytes,
             complete = line.complete,
             peer = line.peer.map(tracing::field::display),

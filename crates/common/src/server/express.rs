@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use axum::{
+    Router,
     http::{HeaderMap, Method, Uri},
     response::Response,
 };
@@ -23,3 +24,12 @@ pub trait Express: Send + Sync + 'static {
 
 /// A shared [`Express`], if the service has one.
 pub(super) type SharedExpress = Option<Arc<dyn Express>>;
+
+/// Where a connection's answers come from.
+#[derive(Clone)]
+pub(super) struct Answers {
+    /// Everything, through all layers.
+    pub router: Router,
+    /// Asked first.
+    pub express: SharedExpress,
+}

@@ -17,25 +17,27 @@ use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
 };
+use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::{
-    Lifecycle,
-    express::SharedExpress,
+    Lifecycle, Lingering,
+    express::Answers,
     framing::{Doubt, Framing},
 };
 
 /// How long a connection may idle or dawdle over a request's head. Longer than nginx (60 s) and
 /// our own clients (50 s) keep idle connections, so that it is never the server that closes one
 /// under a request already on its way.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 
-/// Accept until the drain begins. Connections go on in tasks of `lifecycle`.
+/// Accept until the drain begins. Connections go on in tasks of `lifecycle`, each counted in
+/// `connections` until it ends.
 pub(super) async fn accept(
     listener: TcpListener,
-    router: &Router,
-    express: &SharedExpress,
+    answers: &Answers,
     lifecycle: &Lifecycle,
+    connections: &TaskTracker,
 ) {
     let draining = lifecycle.token();
     loop {
@@ -45,9 +47,12 @@ pub(super) async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let answers = (router.clone(), express.clone());
-                let connection = serve(stream, peer, answers, lifecycle.clone());
-                lifecycle.spawn_job("connection", connection);
+                let connection = serve(stream, peer, answers.clone(), lifecycle.clone());
+                let counted = connections.token();
+                lifecycle.spawn_job("connection", async move {
+                    connection.await;
+                    drop(counted);
+                });
             }
             Err(error) => {
                 // Out of file descriptors, or a peer that left already: neither ends the server.
@@ -61,17 +66,13 @@ pub(super) async fn accept(
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    (router, express): (Router, SharedExpress),
+    Answers { router, express }: Answers,
     lifecycle: Lifecycle,
 ) {
     // Small answers are complete messages; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let doubt = Doubt::default();
-    let watched = Watched {
-        stream,
-        framing: Framing::default(),
-        doubt: doubt.clone(),
-    };
+    let watched = Watched::new(Lingering::new(stream));
+    let doubt = watched.doubt();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let express = express.as_ref().filter(|_| !doubt.is_raised());
         let ready =
@@ -116,14 +117,32 @@ async fn answer(router: Router, request: axum::extract::Request) -> axum::respon
     }
 }
 
-/// A connection whose bytes are followed as they are read.
-struct Watched {
-    stream: TcpStream,
+/// A connection whose bytes are followed as they are read, so that a request whose end is in doubt
+/// is known before anybody acts on it.
+#[derive(Debug)]
+pub struct Watched<S> {
+    stream: S,
     framing: Framing,
     doubt: Doubt,
 }
 
-impl AsyncRead for Watched {
+impl<S> Watched<S> {
+    /// Follows a connection from its first byte on.
+    pub fn new(stream: S) -> Self {
+        Self {
+            stream,
+            framing: Framing::default(),
+            doubt: Doubt::default(),
+        }
+    }
+
+    /// Whether its requests can be told apart, from now on.
+    pub fn doubt(&self) -> Doubt {
+        self.doubt.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -141,7 +160,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -171,8 +190,9 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// SIGTERM or SIGINT begins the drain, a second one ends it.
-pub(super) async fn obey_signals(lifecycle: Lifecycle) {
+/// SIGTERM or SIGINT begins the drain, a second one ends it. [`super::Service::serve`] does this by
+/// itself; it is for a service that accepts its own connections.
+pub async fn obey_signals(lifecycle: Lifecycle) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

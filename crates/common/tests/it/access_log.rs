@@ -105,6 +105,9 @@ async fn a_request_is_one_line_with_its_route_status_size_and_ids() {
     assert_eq!(line["route"], "/streams/{key}");
     assert_eq!(line["status"], 200);
     assert_eq!(line["bytes"], 5);
+    // Numbers, so that they can be compared and added.
+    let head_ms = line["head_ms"].as_f64().unwrap();
+    assert!(head_ms <= line["duration_ms"].as_f64().unwrap());
     assert_eq!(line["complete"], true);
     assert_eq!(line["request_id"], "abc-1");
     assert_eq!(line["trace_id"], "0af7651916cd43dd8448eb211c80319c");

@@ -23,6 +23,11 @@ use marquee_common::{
     server::{Check, RequestContext, Service},
 };
 use marquee_testkit::eventually;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::setup::{PATIENCE, app, call, get, json, secret, service, telemetry, text};
@@ -214,4 +219,31 @@ async fn an_api_route_that_takes_too_long_is_503_and_a_raw_one_is_not() {
     assert_eq!(api.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(json(api).await["code"], "unavailable");
     assert_eq!(raw.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_client_that_sends_too_much_hears_so_after_it_has_sent_all() {
+    const SIZE: usize = 32 * 1024 * 1024;
+    let upload = post(async |_: axum::body::Bytes| "read");
+    let routes = Router::new().route("/upload", upload);
+    let bound = service().routes(OpenApiRouter::from(routes)).bind().await;
+    let bound = bound.unwrap();
+    let address = bound.local_addr();
+    tokio::spawn(bound.run());
+    let exchange = async {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /upload HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {SIZE}\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let piece = vec![1; 64 * 1024];
+        for _ in 0..SIZE / piece.len() {
+            connection.write_all(&piece).await.unwrap();
+        }
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = timeout(PATIENCE, exchange).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }

@@ -213,10 +213,15 @@ fn media_of(conversation: &[u8], piece: usize) -> BytesMut {
     let mut media = BytesMut::new();
     for bytes in conversation.chunks(piece) {
         session.receive(bytes);
-        while !matches!(session.step(), Ok(Step::More)) {
-            session.admit();
+        loop {
+            let step = session.step().unwrap();
+            media.extend_from_slice(&session.take_media());
+            match step {
+                Step::More => break,
+                Step::Media | Step::Ended => {}
+                Step::Publish(_) => session.admit(),
+            }
         }
-        media.extend_from_slice(&session.take_media());
     }
     media
 }
@@ -251,5 +256,82 @@ proptest! {
         encoder.connect("live").publish("KEY");
         encoder.0.extend_from_slice(&bytes);
         let _ = hold(&encoder);
+    }
+}
+
+/// An H.264 sequence header with one set of so many bytes.
+fn sequence_header(set: u16) -> Vec<u8> {
+    let mut tag = vec![0x17, 0, 0, 0, 0, 1, 0x42, 0xc0, 0x1e, 0xff, 0xe1];
+    tag.extend_from_slice(&set.to_be_bytes());
+    tag.push(0x67);
+    tag.resize(tag.len() + usize::from(set) - 1, 7);
+    tag.push(0);
+    tag
+}
+
+/// What is cheapest to send and dearest to remux, after a publish that is not decided.
+fn costly() -> Vec<(&'static str, Encoder)> {
+    let attack = |config: &[u8], kind, tag: &[u8]| {
+        let mut encoder = Encoder::new();
+        encoder
+            .connect("live")
+            .publish("KEY")
+            .send(kind::AUDIO, 1, &[0xaf, 0, 0x12, 0x10])
+            .send(kind::VIDEO, 1, config)
+            .send(kind, 1, tag);
+        // The same again and again, with the shortest header.
+        let costs = encoder.0.len();
+        while encoder.0.len() < costs + (64 << 10) {
+            encoder.0.put_u8(0xc3);
+            encoder.0.put_slice(tag);
+        }
+        encoder
+    };
+    let (short, long) = (sequence_header(20), sequence_header(65_000));
+    let keyframe = [0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65];
+    vec![
+        (
+            "empty keyframes",
+            attack(&short, kind::VIDEO, &keyframe[..5]),
+        ),
+        (
+            "empty keyframes, long set",
+            attack(&long, kind::VIDEO, &keyframe[..5]),
+        ),
+        (
+            "keyframes",
+            attack(&sequence_header(8_000), kind::VIDEO, &keyframe),
+        ),
+        ("sound", attack(&short, kind::AUDIO, &[0xaf, 1, 0])),
+    ]
+}
+
+#[test]
+fn nothing_is_made_of_what_a_stranger_sends_before_the_verdict() {
+    for (what, encoder) in costly() {
+        let mut session = Session::new();
+        session.receive(&encoder.0);
+        assert!(matches!(session.step(), Ok(Step::Publish(_))), "{what}");
+        assert_eq!(session.step(), Ok(Step::More), "{what}");
+        assert!(session.take_media().is_empty(), "{what}");
+    }
+}
+
+#[test]
+fn one_step_makes_little_of_what_is_cheap_to_send() {
+    for (what, encoder) in costly() {
+        let mut session = Session::new();
+        session.receive(&encoder.0);
+        assert!(matches!(session.step(), Ok(Step::Publish(_))), "{what}");
+        session.admit();
+        let mut most = 0;
+        // A long sequence header is refused.
+        while let Ok(step) = session.step() {
+            most = most.max(session.take_media().len());
+            if step == Step::More {
+                break;
+            }
+        }
+        assert!(most <= 300 << 10, "{what}: {most} bytes at once");
     }
 }

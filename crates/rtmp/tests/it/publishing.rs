@@ -99,6 +99,54 @@ async fn a_publisher_nobody_wanted_is_told_to_try_again() {
 }
 
 #[tokio::test]
+async fn an_encoder_that_begins_before_it_may_gets_on_the_air() {
+    let mut listener = listen(|_| {}).await;
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    obs.request(KEY).await;
+    let mut connection = accept(&mut listener).await;
+    let sending = tokio::spawn(async move {
+        obs.headers().await;
+        // Far more than is read of somebody who was not let in, and than the system holds.
+        for index in 0..12 {
+            obs.frame(index * 33, index == 0, 1 << 20).await;
+        }
+        obs.stop(KEY).await;
+        obs
+    });
+    // As far as it gets.
+    let mut before = u64::MAX;
+    while before != connection.bytes_received() {
+        before = connection.bytes_received();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(before < 128 << 10, "{before} bytes were read of a stranger");
+    connection.admit();
+    let bytes = everything(&mut connection).await;
+    let mut frames = 0;
+    Reader::new().push(&bytes, &mut |packet| {
+        frames += i32::from(packet.start.is_some() && packet.kind == PacketKind::Video);
+    });
+    assert_eq!(frames, 12);
+    let mut obs = sending.await.unwrap();
+    assert!(
+        obs.hears()
+            .await
+            .1
+            .contains(&"NetStream.Publish.Start".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_publisher_that_leaves_before_the_verdict_is_noticed() {
+    let mut listener = listen(|_| {}).await;
+    let mut obs = Obs::connect_to(listener.local_addr()).await;
+    obs.request(KEY).await;
+    let mut connection = accept(&mut listener).await;
+    drop(obs);
+    assert_eq!(in_time(connection.recv()).await, Ok(None));
+}
+
+#[tokio::test]
 async fn a_viewer_is_told_that_nothing_is_played_here() {
     let listener = listen(|_| {}).await;
     let mut obs = Obs::connect_to(listener.local_addr()).await;

@@ -173,7 +173,11 @@ impl Plan<'_> {
 
     fn own_env(&self, binary: &str, name: &str, url: &str) -> Result<Vec<(&'static str, String)>> {
         Ok(match binary {
-            "auth" => vec![("DB_URL", self.database("auth_db", "auth")?)],
+            "auth" => vec![
+                ("DB_URL", self.database("auth_db", "auth")?),
+                // All of a test's users come from one address.
+                ("BCRYPT_PER_NETWORK", "1000".to_owned()),
+            ],
             "stream" => vec![
                 ("DB_URL", self.database("streams_db", "stream")?),
                 ("USER_SERVICE_URL", self.url("auth")?),
@@ -211,10 +215,12 @@ impl Plan<'_> {
                 ("RATE_LIMIT_ADDRESS", "10000/s".to_owned()),
                 ("RATE_LIMIT_ADDRESS_BURST", "20000".to_owned()),
                 ("RATE_LIMIT_LOGIN", "1000/min".to_owned()),
+                ("RATE_LIMIT_LOGIN_ADDRESS", "6000/min".to_owned()),
                 ("RATE_LIMIT_REGISTER", "6000/h".to_owned()),
                 ("RATE_LIMIT_GENERATE_KEY", "1000/h".to_owned()),
                 ("RATE_LIMIT_HEARTBEAT", "3000/min".to_owned()),
                 ("RATE_LIMIT_HEARTBEAT_ADDRESS", "100000/s".to_owned()),
+                ("EVENT_STREAMS_PER_ADDRESS", "20000".to_owned()),
             ],
         })
     }

@@ -1,6 +1,9 @@
 //! `auth admin create`: an account, made or met.
 
-use std::io::{IsTerminal, stdin};
+use std::{
+    io::{IsTerminal, stdin},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use marquee_common::contract::Role;
 
@@ -8,8 +11,8 @@ use super::{AdminError, announce, find_account, store};
 use crate::{
     config::{AdminConfig, password_from_environment},
     credentials::{Email, Password, Username},
-    lockout::Target,
-    password::PasswordHasher,
+    lockout::Network,
+    password::{Bounds, PasswordHasher},
     store::{InsertAccountError, NewAccount, Store},
     user::Account,
 };
@@ -45,10 +48,9 @@ impl Create {
         let store = store(config).await?;
         let name = self.username.as_str();
         if let Some(account) = store.find_account_by_login(name).await? {
-            return self.meet(config, &store, account).await;
+            return self.meet(config, store, account).await;
         }
-        let passwords = PasswordHasher::new(config.bcrypt_cost, 1, 0);
-        let password_hash = passwords.hash(self.password.clone()).await?;
+        let password_hash = self.hash_password(config).await?;
         let made = store
             .insert_account(NewAccount {
                 username: &self.username,
@@ -62,34 +64,38 @@ impl Create {
             // Another was faster, so it is there now.
             Err(InsertAccountError::UsernameTaken) => {
                 let account = find_account(&store, name).await?;
-                self.meet(config, &store, account).await
+                self.meet(config, store, account).await
             }
             Err(InsertAccountError::EmailTaken) => Err(AdminError::EmailTaken),
             Err(InsertAccountError::Database(error)) => Err(error.into()),
         }
     }
 
+    async fn hash_password(&self, config: &AdminConfig) -> Result<String, AdminError> {
+        let passwords = PasswordHasher::new(config.bcrypt_cost, Bounds::ONE);
+        let here = Network::of(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        Ok(passwords.hash(self.password.clone(), &here).await?)
+    }
+
     /// The account exists already.
     async fn meet(
         &self,
         config: &AdminConfig,
-        store: &Store,
+        store: Store,
         account: Account,
     ) -> Result<String, AdminError> {
-        let username = account.user.username;
+        let username = &account.user.username;
         if !self.reset_password {
             return Ok(format!("{username}: already exists"));
         }
-        let passwords = PasswordHasher::new(config.bcrypt_cost, 1, 0);
-        let password_hash = passwords.hash(self.password.clone()).await?;
+        let password_hash = self.hash_password(config).await?;
         let ended = store
             .reset_password(account.user.id, &password_hash)
             .await?;
-        announce(config, &ended).await?;
         // Whoever guessed at the old one held the owner back, too.
-        let target = Target::account(account.user.id);
-        store.delete_failed_sign_ins(&target).await?;
-        Ok(format!("{username}: already exists, password reset"))
+        store.delete_failed_sign_ins(&account.user).await?;
+        let done = format!("{username}: already exists, password reset");
+        announce(config, store, &ended, done).await
     }
 }
 

@@ -6,7 +6,7 @@ pub mod sessions;
 use axum::{extract::State, response::Response};
 use marquee_common::{
     auth,
-    contract::AccessClaims,
+    contract::{AccessClaims, Problem, Role, SessionId},
     extract::{Json, OptionalJson},
 };
 use serde::{Deserialize, Deserializer};
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer};
 use super::{
     client::Client,
     problems::{BadBody, MayNotWrite, MayNotWriteWithPassword, NotSignedIn, Unavailable},
-    proof::prove,
+    proof::{Prover, prove},
     registration::note,
     sessions::signed_out,
 };
@@ -22,6 +22,7 @@ use crate::{
     app::AppState,
     credentials::Complaint,
     error::AuthError,
+    lockout::Place,
     profile::{self, Edit},
     store::ProfileChange,
     user::{Account, Subscription, User},
@@ -127,7 +128,8 @@ pub struct Deletion {
     password: String,
 }
 
-/// Delete the account for good: streams, recordings and videos go too.
+/// Delete the account for good: streams, recordings and videos go too. An admin's role is taken by
+/// another admin first.
 #[utoipa::path(
     delete,
     path = "/api/auth/me",
@@ -136,6 +138,7 @@ pub struct Deletion {
     request_body = Deletion,
     responses(
         (status = 204, description = "Gone; all sessions are over, both cookies are cleared"),
+        (status = 409, description = "`own_account`: an admin does not close their own account, so that an admin is left", body = Problem, content_type = "application/problem+json"),
         BadBody,
         MayNotWriteWithPassword,
         Unavailable,
@@ -148,7 +151,10 @@ pub async fn remove(
     Json(deletion): Json<Deletion>,
 ) -> Result<Response, AuthError> {
     let account = own_account(&state, &claims).await?;
-    prove_own(&state, &account, deletion.password, &client).await?;
+    if account.user.role == Role::Admin {
+        return Err(AuthError::OwnAccount);
+    }
+    prove_own(&state, &account, deletion.password, (claims.sid, &client)).await?;
     let hash = Some(account.password_hash.as_str());
     let ended = state.store.delete_account(claims.sub, hash).await?;
     let ended = ended.ok_or(AuthError::WrongPassword)?;
@@ -157,19 +163,22 @@ pub async fn remove(
     Ok(signed_out(&state))
 }
 
-/// Has a signed-in user prove to know the password, as whoever has found their browser may not.
+/// Has a signed-in user prove to know the password, as whoever has found their browser may not. What
+/// is wrong is counted for the session, wherever it moves, and strangers' guesses are not its own.
 async fn prove_own(
     state: &AppState,
     account: &Account,
     password: String,
-    client: &Client,
+    (session, client): (SessionId, &Client),
 ) -> Result<(), AuthError> {
-    let login = &account.user.username;
-    if prove(state, login, Some(account), password, client.address).await? {
-        Ok(())
-    } else {
-        Err(AuthError::WrongPassword)
-    }
+    let prover = Prover {
+        login: &account.user.username,
+        account: Some(account),
+        address: client.address,
+        own_place: Some(Place::Session(session)),
+    };
+    let proof = prove(state, prover, password).await?;
+    proof.map(drop).ok_or(AuthError::WrongPassword)
 }
 
 /// The signed-in user's subscription.

@@ -6,9 +6,30 @@ use crate::{
     app::AppState,
     credentials::Password,
     error::AuthError,
-    lockout::{Network, Standing, Target},
+    lockout::{Attempt, Network, Place, Standing},
+    password::Comparison,
     user::Account,
 };
+
+/// Who tries a password.
+#[derive(Debug)]
+pub struct Prover<'a> {
+    /// The name it is tried for, as typed.
+    pub login: &'a str,
+    /// The account that has it.
+    pub account: Option<&'a Account>,
+    /// Where the client sits.
+    pub address: IpAddr,
+    /// A place of the account's own, if it is tried from one.
+    pub own_place: Option<Place>,
+}
+
+/// A password that was right.
+#[derive(Debug)]
+pub struct Proof {
+    /// Its hash of today's cost, if the stored one is of another.
+    pub renewed_hash: Option<String>,
+}
 
 /// Whether `password` is the account's, which may be nobody's: then the answer is no, and comes
 /// after the same steps.
@@ -18,53 +39,52 @@ use crate::{
 /// come: of guesses made side by side no more get through than passwords are compared at a time.
 pub async fn prove(
     state: &AppState,
-    login: &str,
-    account: Option<&Account>,
+    prover: Prover<'_>,
     password: String,
-    address: IpAddr,
-) -> Result<bool, AuthError> {
+) -> Result<Option<Proof>, AuthError> {
+    let network = Network::of(prover.address);
+    let place = prover
+        .own_place
+        .unwrap_or_else(|| Place::Network(network.clone()));
+    let account = prover.account;
     let guess = Guess {
         state,
-        account,
-        target: account.map_or_else(
-            || Target::nobody(login),
-            |account| Target::account(account.user.id),
-        ),
-        network: Network::of(address),
+        attempt: Attempt::new(prover.login, account.map(|account| account.user.id), place),
     };
     guess.standing().await?;
     let Some(password) = Password::parse_attempt(password) else {
         // Cannot be anybody's, so it is no guess.
-        return Ok(false);
+        return Ok(None);
     };
-    let turn = state.passwords.turn().await?;
+    let turn = state.passwords.turn(&network).await?;
     let standing = guess.standing().await?;
     let hash = account.map(|account| account.password_hash.clone());
-    let matches = turn.matches(password, hash).await?;
-    if matches && account.is_some_and(|account| !account.disabled) {
-        guess.was_right(&standing).await?;
-        Ok(true)
-    } else {
-        guess.was_wrong(&standing).await?;
-        Ok(false)
+    match turn.compare(password, hash).await? {
+        Comparison::Right { renewed } if account.is_some_and(|account| !account.disabled) => {
+            guess.was_right(&standing).await?;
+            Ok(Some(Proof {
+                renewed_hash: renewed,
+            }))
+        }
+        Comparison::Right { .. } | Comparison::Wrong => {
+            guess.was_wrong(&standing).await?;
+            Ok(None)
+        }
     }
 }
 
 struct Guess<'a> {
     state: &'a AppState,
-    account: Option<&'a Account>,
-    target: Target,
-    network: Network,
+    attempt: Attempt,
 }
 
 impl Guess<'_> {
     async fn standing(&self) -> Result<Standing, AuthError> {
         let policy = &self.state.lockout;
-        let user_id = self.account.map(|account| account.user.id);
         let standing = self
             .state
             .store
-            .find_standing(&self.target, user_id, &self.network, policy)
+            .find_standing(&self.attempt, policy)
             .await?;
         match policy.wait(&standing) {
             None => Ok(standing),
@@ -79,9 +99,7 @@ impl Guess<'_> {
         metrics::counter!("auth_passwords_total", "outcome" => "right").increment(1);
         if standing.here.is_some() {
             let store = &self.state.store;
-            store
-                .delete_failed_sign_ins_from(&self.target, &self.network)
-                .await?;
+            store.delete_failed_sign_ins_from(&self.attempt).await?;
         }
         Ok(())
     }
@@ -92,12 +110,16 @@ impl Guess<'_> {
         let failures = self
             .state
             .store
-            .count_failed_sign_in(&self.target, &self.network, standing.familiar, policy)
+            .count_failed_sign_in(&self.attempt, standing.familiar, policy)
             .await?;
         if failures >= policy.failures {
-            let user_id = self.account.map(|account| account.user.id.to_string());
-            let network = self.network.as_str();
-            tracing::warn!(user_id, network, failures, "wrong passwords: locked out");
+            let user_id = self.attempt.user_id.map(|id| id.to_string());
+            let place = match &self.attempt.place {
+                Place::Network(network) => network.as_str(),
+                Place::Device(_) => "a device of the account",
+                Place::Session(_) => "a session of the account",
+            };
+            tracing::warn!(user_id, place, failures, "wrong passwords: locked out");
         }
         Ok(())
     }

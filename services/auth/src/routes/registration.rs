@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{
     client::Client,
+    device,
     problems::{BadBody, Unavailable},
     signed_in::{self, SignedIn},
 };
@@ -17,6 +18,7 @@ use crate::{
     app::AppState,
     credentials::{Complaint, Email, Password, Username},
     error::AuthError,
+    lockout::Network,
     store::NewAccount,
 };
 
@@ -96,7 +98,11 @@ pub async fn register(
     Json(registration): Json<Registration>,
 ) -> Result<Response, AuthError> {
     let registration = registration.check()?;
-    let password_hash = state.passwords.hash(registration.password).await?;
+    let network = Network::of(client.address);
+    let password_hash = state
+        .passwords
+        .hash(registration.password, &network)
+        .await?;
     let user = state
         .store
         .insert_account(NewAccount {
@@ -106,5 +112,9 @@ pub async fn register(
             role: Role::User,
         })
         .await?;
-    signed_in::open_session(&state, StatusCode::CREATED, user, &password_hash, client).await
+    let created = StatusCode::CREATED;
+    let answer = signed_in::open_session(&state, created, user.id, &password_hash, &client)
+        .await?
+        .ok_or(AuthError::InvalidCredentials)?;
+    device::remember(&state, user.id, None, answer).await
 }

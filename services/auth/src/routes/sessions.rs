@@ -16,12 +16,14 @@ use serde::Deserialize;
 use super::{
     browser,
     client::Client,
+    device,
     problems::{BadBody, MayNotWrite, Unavailable},
-    proof::prove,
+    proof::{Prover, prove},
     signed_in::{self, SignedIn},
 };
 use crate::{
-    app::AppState, cookies, error::AuthError, refresh_token::RefreshToken, store::Rotation,
+    app::AppState, cookies, error::AuthError, lockout::Place, refresh_token::RefreshToken,
+    store::Rotation,
 };
 
 /// Who wants to sign in.
@@ -55,20 +57,44 @@ pub struct Credentials {
 pub async fn login(
     State(state): State<AppState>,
     client: Client,
+    headers: HeaderMap,
     Json(credentials): Json<Credentials>,
 ) -> Result<Response, AuthError> {
     // Postgres has no NUL in text, and nobody has one in a name.
     let login = credentials.login.trim().replace('\0', "\u{fffd}");
-    let account = state.store.find_account_by_login(&login).await?;
-    let password = credentials.password;
-    let proved = prove(&state, &login, account.as_ref(), password, client.address).await?;
-    match account {
-        Some(account) if proved => {
-            let (user, hash) = (account.user, account.password_hash);
-            signed_in::open_session(&state, StatusCode::OK, user, &hash, client).await
+    // Names and addresses are ASCII. To some locales' lower() other letters are spellings of theirs,
+    // which the gateway, that counts sign-ins by account, would take for another's.
+    let is_possible = login.is_ascii();
+    let cookie = browser::cookie(&headers, cookies::DEVICE);
+    // Once more if the account changed meanwhile: perhaps another sign-in renewed its hash.
+    for _ in 0..2 {
+        let account = if is_possible {
+            state.store.find_account_by_login(&login).await?
+        } else {
+            None
+        };
+        let user_id = account.as_ref().map(|account| account.user.id);
+        let device = device::known(&state, user_id, cookie).await?;
+        let prover = Prover {
+            login: &login,
+            account: account.as_ref(),
+            address: client.address,
+            own_place: device.map(Place::Device),
+        };
+        let proof = prove(&state, prover, credentials.password.clone()).await?;
+        let (Some(account), Some(proof)) = (account, proof) else {
+            break;
+        };
+        let (id, hash) = (account.user.id, &account.password_hash);
+        let answer = signed_in::open_session(&state, StatusCode::OK, id, hash, &client).await?;
+        if let Some(answer) = answer {
+            if let Some(renewed) = proof.renewed_hash {
+                state.store.update_password_hash(id, hash, &renewed).await?;
+            }
+            return device::remember(&state, id, device, answer).await;
         }
-        _ => Err(AuthError::InvalidCredentials),
     }
+    Err(AuthError::InvalidCredentials)
 }
 
 /// A refresh token to exchange.
@@ -91,22 +117,24 @@ pub struct RefreshRequest {
         (status = 200, description = "A new pair; both cookies are set", body = SignedIn),
         (status = 401, description = "`refresh_token_invalid` or `refresh_token_reused`", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "`csrf_failed`: by cookie, and from a page that is not listed", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "`rate_limited`: this token was repeated, or its session refreshed, too often; `Retry-After` tells when to try again", body = Problem, content_type = "application/problem+json"),
         BadBody,
         Unavailable,
     ),
 )]
 pub async fn refresh(
     State(state): State<AppState>,
+    client: Client,
     headers: HeaderMap,
     OptionalJson(request): OptionalJson<RefreshRequest>,
 ) -> Result<Response, AuthError> {
     if let Some(token) = request.refresh_token {
-        return exchange(&state, token).await;
+        return exchange(&state, token, &client).await;
     }
     let token =
         browser::cookie(&headers, cookies::REFRESH_TOKEN).ok_or(AuthError::RefreshTokenInvalid)?;
     browser::require_allowed_origin(&state.auth, &headers)?;
-    match exchange(&state, token.to_owned()).await {
+    match exchange(&state, token.to_owned(), &client).await {
         // A browser would go on sending the dead cookie.
         Err(error @ (AuthError::RefreshTokenInvalid | AuthError::RefreshTokenReused)) => {
             Err(sign_browser_out(&state, error.into()).into())
@@ -115,15 +143,18 @@ pub async fn refresh(
     }
 }
 
-async fn exchange(state: &AppState, token: String) -> Result<Response, AuthError> {
+async fn exchange(state: &AppState, token: String, client: &Client) -> Result<Response, AuthError> {
     let successor = RefreshToken::generate()?;
     let rotation = state
         .store
         .rotate_refresh_token(
             &RefreshToken::presented(token).hash(),
             &successor.hash(),
-            state.sign_in.refresh_token_ttl(),
-            state.sign_in.refresh_reuse_grace(),
+            client.address,
+            (
+                state.sign_in.refresh_token_ttl(),
+                state.sign_in.refresh_reuse_grace(),
+            ),
         )
         .await?;
     match rotation {
@@ -147,6 +178,7 @@ async fn exchange(state: &AppState, token: String) -> Result<Response, AuthError
             state.revocations.announce(&[session_id]).await;
             Err(AuthError::RefreshTokenReused)
         }
+        Rotation::TooOften(wait) => Err(AuthError::TooManyRefreshes(wait)),
         Rotation::Invalid => Err(AuthError::RefreshTokenInvalid),
     }
 }

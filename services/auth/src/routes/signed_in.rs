@@ -8,7 +8,7 @@ use http::{
     StatusCode,
     header::{CACHE_CONTROL, SET_COOKIE},
 };
-use marquee_common::contract::{AccessClaims, SessionId};
+use marquee_common::contract::{AccessClaims, SessionId, UserId};
 use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -33,32 +33,32 @@ pub struct SignedIn {
     expires_in: i64,
 }
 
-/// Opens a session for a user who has proved to know the password of `password_hash`.
+/// Opens a session for a user who has proved to know the password of `password_hash`. What the
+/// tokens say of the user is what is so when the session is recorded. `None` if that is no longer the
+/// account's hash, or the account is gone or disabled.
 pub async fn open_session(
     state: &AppState,
     status: StatusCode,
-    user: User,
+    user_id: UserId,
     password_hash: &str,
-    client: Client,
-) -> Result<Response, AuthError> {
+    client: &Client,
+) -> Result<Option<Response>, AuthError> {
     let session_id = SessionId::new();
     let refresh_token = RefreshToken::generate()?;
-    let opened = state
+    let user = state
         .store
         .insert_session(NewSession {
             id: session_id,
-            user_id: user.id,
+            user_id,
             password_hash,
             user_agent: client.user_agent.as_deref(),
             address: client.address,
             token: &refresh_token.hash(),
             token_ttl: state.sign_in.refresh_token_ttl(),
+            max_sessions: state.sign_in.max_sessions_per_user,
         })
         .await?;
-    if !opened {
-        return Err(AuthError::InvalidCredentials);
-    }
-    Ok(answer(state, status, user, session_id, &refresh_token))
+    Ok(user.map(|user| answer(state, status, user, session_id, &refresh_token)))
 }
 
 /// The answer with a new access token of the session, and the refresh token that was stored for it.

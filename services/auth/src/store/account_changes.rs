@@ -122,6 +122,7 @@ impl Store {
         if done.rows_affected() == 0 {
             return Ok(None);
         }
+        forget_devices(&mut tx, id).await?;
         let ended = end_sessions(&mut tx, id, Some(keep)).await?;
         tx.commit().await?;
         Ok(Some(ended))
@@ -140,6 +141,7 @@ impl Store {
             .bind(password_hash)
             .execute(&mut *tx)
             .await?;
+        forget_devices(&mut tx, id).await?;
         let ended = end_sessions(&mut tx, id, None).await?;
         tx.commit().await?;
         Ok(ended)
@@ -161,7 +163,16 @@ async fn lock_account(
     Ok(row.map(Account::from))
 }
 
-/// Ends the sessions of a user. Told are those used within a day, which no access token outlives
+/// Whoever knew the old password may have signed in from some of them.
+async fn forget_devices(connection: &mut PgConnection, user_id: UserId) -> Result<(), sqlx::Error> {
+    sqlx::query("DELETE FROM devices WHERE user_id = $1")
+        .bind(Uuid::from(user_id))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Ends the sessions of a user, and writes down that Redis is to be told of them: of those used within a day, which no access token outlives
 /// (`ACCESS_TOKEN_TTL_S`).
 async fn end_sessions(
     connection: &mut PgConnection,
@@ -173,7 +184,11 @@ async fn end_sessions(
            UPDATE sessions SET revoked_at = now() \
            WHERE user_id = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $2 \
            RETURNING id, last_used_at \
-         ) SELECT id FROM ended WHERE last_used_at > now() - interval '1 day'",
+         ), told AS ( \
+           SELECT id FROM ended WHERE last_used_at > now() - interval '1 day' \
+         ), written AS ( \
+           INSERT INTO revocations (session_id) SELECT id FROM told ON CONFLICT DO NOTHING \
+         ) SELECT id FROM told",
     )
     .bind(Uuid::from(user_id))
     .bind(keep.map(Uuid::from))

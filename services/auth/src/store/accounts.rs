@@ -140,6 +140,35 @@ impl Store {
         Ok(row.map(Account::from))
     }
 
+    /// The highest cost of a bcrypt hash that is stored; reads all accounts.
+    pub async fn find_dearest_bcrypt_cost(&self) -> Result<Option<u32>, sqlx::Error> {
+        let cost: Option<i32> = sqlx::query_scalar(
+            "SELECT max(substr(password_hash, 5, 2)::integer) FROM users \
+             WHERE password_hash ~ '^[$]2[abxy][$][0-9]{2}[$]'",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(cost.map(i32::unsigned_abs))
+    }
+
+    /// Stores a hash of the same password in place of `current`; false if that is no longer the
+    /// account's.
+    pub async fn update_password_hash(
+        &self,
+        id: UserId,
+        current: &str,
+        renewed: &str,
+    ) -> Result<bool, sqlx::Error> {
+        let done =
+            sqlx::query("UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2")
+                .bind(Uuid::from(id))
+                .bind(current)
+                .bind(renewed)
+                .execute(&self.pool)
+                .await?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// The account of this id.
     pub async fn find_account(&self, id: UserId) -> Result<Option<Account>, sqlx::Error> {
         let row: Option<AccountRow> = sqlx::query_as(concat!(

@@ -3,14 +3,16 @@
 
 use std::time::Duration;
 
-use marquee_common::contract::UserId;
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::Store;
-use crate::lockout::{Network, Policy, Standing, Tally, Target};
+use crate::{
+    lockout::{Attempt, Network, Policy, Standing, Tally, Target},
+    user::User,
+};
 
-/// Stands for all networks that were not familiar to the account.
+/// Stands for all places that were not familiar to the account.
 const STRANGERS: &str = "";
 
 #[derive(FromRow)]
@@ -23,18 +25,17 @@ struct StandingRow {
 }
 
 impl Store {
-    /// What is known of a target and a network. Failures that are older than the policy's memory are
+    /// What is known before a password is tried. Failures that are older than the policy's memory are
     /// as good as none.
     pub async fn find_standing(
         &self,
-        target: &Target,
-        user_id: Option<UserId>,
-        network: &Network,
+        attempt: &Attempt,
         policy: &Policy,
     ) -> Result<Standing, sqlx::Error> {
         let row: StandingRow = sqlx::query_as(
-            "SELECT EXISTS ( \
-                      SELECT FROM sessions WHERE user_id = $3 AND address <<= $2::inet \
+            "SELECT $7::inet IS NULL OR EXISTS ( \
+                      SELECT FROM sessions WHERE user_id = $3 \
+                        AND (address <<= $7::inet OR last_address <<= $7::inet) \
                     ) AS familiar, \
                     h.failures AS here_failures, \
                     extract(epoch FROM now() - h.last_at)::float8 AS here_age_s, \
@@ -43,15 +44,18 @@ impl Store {
              FROM (SELECT 1) AS one \
              LEFT JOIN failed_sign_ins h ON h.target = $1 AND h.network = $2 \
                AND h.last_at > now() - make_interval(secs => $5) \
-             LEFT JOIN failed_sign_ins s ON s.target = $1 AND s.network = $4 \
+             LEFT JOIN failed_sign_ins s ON s.target = $8 AND s.network = $4 \
                AND s.last_at > now() - make_interval(secs => $6)",
         )
-        .bind(target.as_bytes())
-        .bind(network.as_str())
-        .bind(user_id.map(Uuid::from))
+        .bind(attempt.login.as_bytes())
+        .bind(attempt.place.key())
+        .bind(attempt.user_id.map(Uuid::from))
         .bind(STRANGERS)
         .bind(policy.memory().as_secs_f64())
         .bind(policy.strangers_memory().as_secs_f64())
+        // A device or session of the account's own is familiar wherever it sits.
+        .bind(attempt.place.network().map(Network::as_str))
+        .bind(attempt.account.as_bytes())
         .fetch_one(&self.pool)
         .await?;
         Ok(Standing {
@@ -61,12 +65,11 @@ impl Store {
         })
     }
 
-    /// Counts a wrong password: from the network, and unless that is familiar, from all strangers.
-    /// Returns how many there were from the network.
+    /// Counts a wrong password: from the place, and unless that is familiar, from all strangers.
+    /// Returns how many there were from the place.
     pub async fn count_failed_sign_in(
         &self,
-        target: &Target,
-        network: &Network,
+        attempt: &Attempt,
         familiar: bool,
         policy: &Policy,
     ) -> Result<u32, sqlx::Error> {
@@ -74,8 +77,8 @@ impl Store {
         let failures: i32 = sqlx::query_scalar(
             "WITH counted AS ( \
                INSERT INTO failed_sign_ins AS f (target, network, failures, last_at) \
-               SELECT $1, c.network, 1, now() \
-               FROM (VALUES ($3, NOT $4), ($2, true)) AS c (network, counts) \
+               SELECT c.target, c.network, 1, now() \
+               FROM (VALUES ($7, $3, NOT $4), ($1, $2, true)) AS c (target, network, counts) \
                WHERE c.counts \
                ON CONFLICT (target, network) DO UPDATE SET \
                  failures = CASE \
@@ -86,35 +89,33 @@ impl Store {
                RETURNING network, failures \
              ) SELECT failures FROM counted WHERE network = $2",
         )
-        .bind(target.as_bytes())
-        .bind(network.as_str())
+        .bind(attempt.login.as_bytes())
+        .bind(attempt.place.key())
         .bind(STRANGERS)
         .bind(familiar)
         .bind(policy.memory().as_secs_f64())
         .bind(policy.strangers_memory().as_secs_f64())
+        .bind(attempt.account.as_bytes())
         .fetch_one(&self.pool)
         .await?;
         Ok(failures.unsigned_abs())
     }
 
-    /// Forgets the failures from a network, whose user knew the password after all.
-    pub async fn delete_failed_sign_ins_from(
-        &self,
-        target: &Target,
-        network: &Network,
-    ) -> Result<(), sqlx::Error> {
+    /// Forgets the failures from a place, whose user knew the password after all.
+    pub async fn delete_failed_sign_ins_from(&self, attempt: &Attempt) -> Result<(), sqlx::Error> {
         sqlx::query("DELETE FROM failed_sign_ins WHERE target = $1 AND network = $2")
-            .bind(target.as_bytes())
-            .bind(network.as_str())
+            .bind(attempt.login.as_bytes())
+            .bind(attempt.place.key())
             .execute(&self.pool)
             .await
             .map(drop)
     }
 
-    /// Forgets all failures for a target.
-    pub async fn delete_failed_sign_ins(&self, target: &Target) -> Result<(), sqlx::Error> {
-        sqlx::query("DELETE FROM failed_sign_ins WHERE target = $1")
-            .bind(target.as_bytes())
+    /// Forgets all failures for an account, by any of its names.
+    pub async fn delete_failed_sign_ins(&self, user: &User) -> Result<(), sqlx::Error> {
+        let targets = Target::all_of(user).map(|target| target.as_bytes().to_vec());
+        sqlx::query("DELETE FROM failed_sign_ins WHERE target = ANY($1)")
+            .bind(targets.to_vec())
             .execute(&self.pool)
             .await
             .map(drop)

@@ -51,6 +51,20 @@ async fn an_account_is_deleted_with_its_password_and_everything_of_it_is_over() 
 }
 
 #[tokio::test]
+async fn an_admin_does_not_close_their_own_account() {
+    let auth = Auth::start().await;
+    let admin = auth.admin().await;
+    let password = json!({"password": PASSWORD});
+    auth.write(Method::DELETE, ME, &admin, password.clone())
+        .await
+        .is_problem(409, "own_account");
+    // One who is no admin any more does.
+    auth.sql("UPDATE users SET role = 'user'").await;
+    let done = auth.write(Method::DELETE, ME, &admin, password).await;
+    assert_eq!(done.status, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
 async fn another_sites_page_cannot_delete_an_account() {
     let auth = Auth::start().await;
     let ann = auth.register("ann").await;

@@ -1,7 +1,8 @@
 //! `auth admin …`
 
-use std::process::Stdio;
+use std::{process::Stdio, time::Duration};
 
+use marquee_testkit::{eventually, free_port};
 use reqwest::StatusCode;
 use tokio::{io::AsyncWriteExt, process::Command};
 
@@ -14,7 +15,16 @@ struct Done {
 }
 
 async fn admin(auth: &Auth, args: &[&str], env: Option<&str>, stdin: &str) -> Done {
-    let (redis_host, redis_port) = redis_address();
+    admin_with(redis_address(), auth, args, env, stdin).await
+}
+
+async fn admin_with(
+    (redis_host, redis_port): (String, u16),
+    auth: &Auth,
+    args: &[&str],
+    env: Option<&str>,
+    stdin: &str,
+) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_auth"));
     command
         .arg("admin")
@@ -240,4 +250,29 @@ async fn an_operator_ends_a_lock_out() {
     let done = admin(&auth, &["unlock", "--username", "ann"], None, "").await;
     assert!(done.ok, "{}", done.stderr);
     assert_eq!(auth.login("ann", PASSWORD).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_operator_is_told_that_redis_was_not_and_the_service_tells_it() {
+    let auth = Auth::start().await;
+    let away = ("127.0.0.1".to_owned(), free_port());
+    for command in ["disable", "delete"] {
+        let ann = auth.register("ann").await;
+        let args = [command, "--username", "ann"];
+        let done = admin_with(away.clone(), &auth, &args, None, "").await;
+        assert!(!done.ok);
+        let said = format!("ann: {command}d, but access tokens");
+        assert!(done.stderr.contains(&said), "{}", done.stderr);
+        let soon = Duration::from_secs(15);
+        eventually("the access token is refused", soon, async || {
+            let subscription = "/api/auth/me/subscription";
+            let answer = auth.get_as(subscription, &ann.access_token).await;
+            (answer.status == StatusCode::UNAUTHORIZED).then_some(())
+        })
+        .await;
+        // Nothing is left to tell, or there is no such account any more.
+        let again = admin(&auth, &args, None, "").await;
+        assert_eq!(again.ok, command == "disable");
+        auth.sql("DELETE FROM users").await;
+    }
 }

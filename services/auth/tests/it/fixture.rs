@@ -56,6 +56,8 @@ impl Auth {
             "--port=0",
             "--bind-addr=127.0.0.1",
             "--bcrypt-cost=4",
+            // All tests come from one address.
+            "--bcrypt-per-network=1000",
             "--db-max-connections=4",
             "--rust-log=off",
         ];

@@ -1,8 +1,9 @@
 //! Wrong passwords, again and again.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
+use serde_json::json;
 
-use crate::fixture::{Answer, Auth, PASSWORD};
+use crate::fixture::{Answer, Auth, PASSWORD, SignedIn, answer};
 
 const OWNER: &str = "203.0.113.1";
 const STRANGER: &str = "198.51.100.7";
@@ -31,12 +32,9 @@ async fn after_five_wrong_passwords_even_the_right_one_has_to_wait() {
     let locked = auth.login_from(STRANGER, "ann", PASSWORD).await;
     locked.is_problem(429, "locked");
     assert!((1..=30).contains(&retry_after_s(&locked)));
-    // Whatever one calls the account.
-    for login in ["ANN", "ann@example.org"] {
-        auth.login_from(STRANGER, login, PASSWORD)
-            .await
-            .is_problem(429, "locked");
-    }
+    auth.login_from(STRANGER, "ANN", PASSWORD)
+        .await
+        .is_problem(429, "locked");
     // Nobody else's is touched.
     auth.register("bob").await;
     let bob = auth.login_from(STRANGER, "bob", PASSWORD).await;
@@ -87,6 +85,158 @@ async fn many_strangers_are_held_together_and_the_owners_own_network_is_not() {
         .is_problem(429, "locked");
     let owner = auth.login_from(OWNER, "ann", PASSWORD).await;
     assert_eq!(owner.status, StatusCode::OK);
+}
+
+/// Strangers guess at an account until the next stranger has to wait.
+async fn besiege(auth: &Auth, login: &str) {
+    for n in 0..50 {
+        fail(auth, &format!("198.51.100.{n}"), login, 1).await;
+    }
+    auth.login_from("192.0.2.200", login, PASSWORD)
+        .await
+        .is_problem(429, "locked");
+}
+
+#[tokio::test]
+async fn an_address_and_a_name_do_not_show_that_they_are_one_account() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    fail(&auth, STRANGER, "ann", 5).await;
+    auth.login_from(STRANGER, "ann", "wrong password")
+        .await
+        .is_problem(429, "locked");
+    // As it would be of somebody else.
+    fail(&auth, STRANGER, "ann@example.org", 5).await;
+    auth.login_from(STRANGER, "ann@example.org", "wrong password")
+        .await
+        .is_problem(429, "locked");
+    // All strangers' guesses are at one account nevertheless.
+    for n in 0..20 {
+        fail(&auth, &format!("198.51.100.1{n}"), "ann", 1).await;
+        fail(&auth, &format!("198.51.100.1{n}"), "ann@example.org", 1).await;
+    }
+    auth.login_from("192.0.2.200", "ann", PASSWORD)
+        .await
+        .is_problem(429, "locked");
+}
+
+async fn login_with_device(auth: &Auth, address: &str, cookie: &str, password: &str) -> Answer {
+    let request = auth
+        .request(Method::POST, "/api/auth/login")
+        .header("x-forwarded-for", address)
+        .header("cookie", cookie)
+        .json(&json!({"login": "ann", "password": password}));
+    answer(request).await
+}
+
+#[tokio::test]
+async fn a_browser_that_has_signed_in_before_gets_in_from_anywhere_while_strangers_guess() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    auth.register("eve").await;
+    let cookie = |answer: &Answer| {
+        let line = answer.set_cookie("device");
+        assert!(line.contains("HttpOnly") && line.contains("Path=/api/auth"));
+        line.split(';').next().unwrap().to_owned()
+    };
+    let anns = cookie(&auth.login_from(OWNER, "ann", PASSWORD).await);
+    let eves = cookie(&auth.login_from(OWNER, "eve", PASSWORD).await);
+    besiege(&auth, "ann").await;
+
+    let elsewhere = login_with_device(&auth, "192.0.2.201", &anns, PASSWORD).await;
+    assert_eq!(elsewhere.status, StatusCode::OK);
+    assert!(
+        elsewhere
+            .headers
+            .get_all("set-cookie")
+            .iter()
+            .all(|line| !line.to_str().unwrap().starts_with("device=")),
+        "it is known already"
+    );
+    for cookie in [eves.as_str(), "device=made-up"] {
+        login_with_device(&auth, "192.0.2.202", cookie, PASSWORD)
+            .await
+            .is_problem(429, "locked");
+    }
+    // Whoever has taken the browser guesses no further than anybody, wherever they take it.
+    for n in 0..5 {
+        let address = format!("192.0.2.{n}");
+        login_with_device(&auth, &address, &anns, "wrong password")
+            .await
+            .is_problem(401, "invalid_credentials");
+    }
+    login_with_device(&auth, "192.0.2.6", &anns, PASSWORD)
+        .await
+        .is_problem(429, "locked");
+}
+
+#[tokio::test]
+async fn a_new_password_makes_strangers_of_the_devices_that_knew_the_old_one() {
+    let auth = Auth::start().await;
+    let ann = auth.register("ann").await;
+    let signed_in = auth.login_from(OWNER, "ann", PASSWORD).await;
+    let line = signed_in.set_cookie("device");
+    let cookie = line.split(';').next().unwrap();
+    let new = "another battery staple";
+    let change = json!({"current_password": PASSWORD, "new_password": new});
+    let done = auth
+        .write(Method::PUT, "/api/auth/me/password", &ann, change)
+        .await;
+    assert_eq!(done.status, StatusCode::NO_CONTENT);
+    besiege(&auth, "ann").await;
+    login_with_device(&auth, "192.0.2.201", cookie, new)
+        .await
+        .is_problem(429, "locked");
+}
+
+#[tokio::test]
+async fn a_network_that_a_session_has_moved_to_is_no_stranger() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    let signed_in = SignedIn::from(auth.login_from(OWNER, "ann", PASSWORD).await);
+    let moved = auth
+        .request(Method::POST, "/api/auth/refresh")
+        .header("x-forwarded-for", "192.0.2.77")
+        .json(&json!({"refresh_token": signed_in.refresh_token}));
+    assert_eq!(answer(moved).await.status, StatusCode::OK);
+    besiege(&auth, "ann").await;
+    for address in ["192.0.2.77", OWNER] {
+        let owner = auth.login_from(address, "ann", PASSWORD).await;
+        assert_eq!(owner.status, StatusCode::OK, "{address}");
+    }
+}
+
+#[tokio::test]
+async fn who_is_signed_in_changes_the_password_from_anywhere_while_strangers_guess() {
+    let auth = Auth::start().await;
+    let ann = auth.register("ann").await;
+    besiege(&auth, "ann").await;
+    let change = |address: &'static str, password: &str| {
+        let request = auth
+            .request(Method::PUT, "/api/auth/me/password")
+            .header("x-forwarded-for", address)
+            .bearer_auth(&ann.access_token)
+            .json(&json!({
+                "current_password": password, "new_password": "another battery staple",
+            }));
+        answer(request)
+    };
+    // A thief of the session guesses no further by moving about.
+    for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+        change(address, "wrong password")
+            .await
+            .is_problem(403, "wrong_password");
+    }
+    let done = change("192.0.2.5", PASSWORD).await;
+    assert_eq!(done.status, StatusCode::NO_CONTENT, "{}", done.body);
+    for _ in 0..5 {
+        change("192.0.2.6", "wrong password")
+            .await
+            .is_problem(403, "wrong_password");
+    }
+    change("192.0.2.7", PASSWORD)
+        .await
+        .is_problem(429, "locked");
 }
 
 #[tokio::test]

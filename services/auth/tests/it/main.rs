@@ -16,6 +16,7 @@ mod openapi;
 mod operations;
 mod refresh;
 mod registration;
+mod relay;
 mod sessions;
 mod sign_in;
 mod sign_out;

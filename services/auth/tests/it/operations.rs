@@ -6,7 +6,10 @@ use marquee_testkit::eventually;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::fixture::{Auth, PASSWORD, answer};
+use crate::{
+    fixture::{Auth, PASSWORD, answer},
+    relay::Relay,
+};
 
 const SOON: Duration = Duration::from_secs(15);
 
@@ -57,8 +60,8 @@ async fn unknown_paths_and_methods_are_problems() {
 #[tokio::test]
 async fn a_lost_database_is_a_503_and_its_return_needs_nobody() {
     let database = marquee_testkit::database("auth").await;
-    let relay = relay::Relay::start(&database.url).await;
-    let auth = Auth::start_on(database, &relay.url(), &[]).await;
+    let (relay, url) = Relay::to_database(&database.url).await;
+    let auth = Auth::start_on(database, &url, &[]).await;
     auth.register("ann").await;
 
     relay.cut();
@@ -79,8 +82,8 @@ async fn a_lost_database_is_a_503_and_its_return_needs_nobody() {
 #[tokio::test]
 async fn a_database_that_goes_under_load_hangs_no_request_and_recovers() {
     let database = marquee_testkit::database("auth").await;
-    let relay = relay::Relay::start(&database.url).await;
-    let auth = Auth::start_on(database, &relay.url(), &[]).await;
+    let (relay, url) = Relay::to_database(&database.url).await;
+    let auth = Auth::start_on(database, &url, &[]).await;
     let ann = auth.register("ann").await;
     let stop = std::sync::atomic::AtomicBool::new(false);
     let load = async |worker: usize| {
@@ -144,70 +147,29 @@ async fn when_too_many_passwords_wait_the_next_is_told_to_come_back() {
     assert_eq!(auth.login("ann", PASSWORD).await.status, StatusCode::OK);
 }
 
-mod relay {
-    //! A TCP relay in front of a database, to cut the wire without touching the server.
-
-    use std::{net::SocketAddr, sync::Arc};
-
-    use tokio::{
-        net::{TcpListener, TcpStream},
-        sync::watch,
-    };
-
-    pub struct Relay {
-        address: SocketAddr,
-        database_url: String,
-        whole: Arc<watch::Sender<bool>>,
-    }
-
-    impl Relay {
-        pub async fn start(database_url: &str) -> Self {
-            let target = server(database_url).to_owned();
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap();
-            let whole = Arc::new(watch::Sender::new(true));
-            let sender = Arc::clone(&whole);
-            tokio::spawn(async move {
-                loop {
-                    let (mut client, _) = listener.accept().await.unwrap();
-                    let (target, mut whole) = (target.clone(), sender.subscribe());
-                    if !*whole.borrow_and_update() {
-                        continue;
-                    }
-                    tokio::spawn(async move {
-                        let mut server = TcpStream::connect(target).await.unwrap();
-                        tokio::select! {
-                            _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-                            _ = whole.wait_for(|whole| !whole) => {}
-                        }
-                    });
-                }
-            });
-            Self {
-                address,
-                database_url: database_url.to_owned(),
-                whole,
-            }
+#[tokio::test]
+async fn a_network_that_fills_the_queue_keeps_no_other_from_signing_in() {
+    let auth = Auth::start_with(&[
+        "--bcrypt-cost=10",
+        "--bcrypt-parallelism=1",
+        "--bcrypt-queue=7",
+        "--bcrypt-per-network=4",
+    ])
+    .await;
+    auth.register("ann").await;
+    let guesses = (0..40).map(|n| {
+        let name = format!("nobody-{n}");
+        let auth = &auth;
+        async move {
+            auth.login_from("198.51.100.7", &name, "wrong password")
+                .await
         }
-
-        /// The database's URL through the relay.
-        pub fn url(&self) -> String {
-            self.database_url
-                .replace(server(&self.database_url), &self.address.to_string())
-        }
-
-        pub fn cut(&self) {
-            self.whole.send_replace(false);
-        }
-
-        pub fn mend(&self) {
-            self.whole.send_replace(true);
-        }
-    }
-
-    /// `host:port` of `postgres://user:password@host:port/database`.
-    fn server(url: &str) -> &str {
-        let after_user = url.rsplit_once('@').unwrap().1;
-        after_user.split_once('/').unwrap().0
-    }
+    });
+    let owner = auth.login_from("203.0.113.1", "ann", PASSWORD);
+    let (guesses, owner) = tokio::join!(futures::future::join_all(guesses), owner);
+    assert_eq!(owner.status, StatusCode::OK, "{}", owner.body);
+    let refused = guesses
+        .iter()
+        .filter(|answer| answer.status == StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.count() > 0, "its share is less than its guesses");
 }

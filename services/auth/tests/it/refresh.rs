@@ -93,6 +93,53 @@ async fn many_refreshes_with_one_token_at_once_all_succeed_and_the_session_lives
 }
 
 #[tokio::test]
+async fn a_token_is_not_repeated_without_end_and_the_newest_goes_on() {
+    let auth = Auth::start().await;
+    let ann = auth.register("ann").await;
+    let mut newest = None;
+    for _ in 0..20 {
+        newest = Some(SignedIn::from(auth.refresh(&ann.refresh_token).await));
+    }
+    let browser = auth
+        .request(Method::POST, "/api/auth/refresh")
+        .header(COOKIE, format!("refresh_token={}", ann.refresh_token))
+        .header(ORIGIN_HEADER, fixture::ORIGIN);
+    let refused = answer(browser).await;
+    refused.is_problem(429, "rate_limited");
+    assert_eq!(refused.headers["retry-after"], "1");
+    // The browser has a newer cookie by then, or gets one: it is not signed out.
+    assert!(!refused.headers.contains_key("set-cookie"));
+    let newest = newest.unwrap();
+    assert_eq!(
+        auth.refresh(&newest.refresh_token).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
+async fn a_session_is_refreshed_only_so_often_an_hour() {
+    let auth = Auth::start().await;
+    let ann = auth.register("ann").await;
+    auth.sql("UPDATE sessions SET refreshes = 299").await;
+    let ann = SignedIn::from(auth.refresh(&ann.refresh_token).await);
+    let refused = auth.refresh(&ann.refresh_token).await;
+    refused.is_problem(429, "rate_limited");
+    let wait: u64 = refused.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((3500..=3600).contains(&wait), "{wait}");
+    auth.sql("UPDATE sessions SET refreshes_since = refreshes_since - interval '1 h'")
+        .await;
+    let ann = SignedIn::from(auth.refresh(&ann.refresh_token).await);
+    assert_eq!(
+        auth.refresh(&ann.refresh_token).await.status,
+        StatusCode::OK
+    );
+}
+
+#[tokio::test]
 async fn an_expired_unknown_or_odd_token_is_worth_nothing() {
     let auth = Auth::start().await;
     let ann = auth.register("ann").await;

@@ -110,6 +110,29 @@ async fn ending_the_session_that_asks_signs_the_browser_out() {
 }
 
 #[tokio::test]
+async fn one_session_too_many_ends_the_one_that_was_not_used_for_longest() {
+    let auth = Auth::start_with(&["--max-sessions-per-user=2"]).await;
+    let bob = auth.register("bob").await;
+    let first = auth.register("ann").await;
+    let second = SignedIn::from(auth.login("ann", PASSWORD).await);
+    let first = SignedIn::from(auth.refresh(&first.refresh_token).await);
+    let third = SignedIn::from(auth.login("ann", PASSWORD).await);
+    auth.refresh(&second.refresh_token)
+        .await
+        .is_problem(401, "refresh_token_invalid");
+    let soon = std::time::Duration::from_secs(15);
+    marquee_testkit::eventually("its access token is refused", soon, async || {
+        let answer = auth.get_as(SESSIONS, &second.access_token).await;
+        (answer.status == StatusCode::UNAUTHORIZED).then_some(())
+    })
+    .await;
+    for session in [first, third, bob] {
+        let again = auth.refresh(&session.refresh_token).await;
+        assert_eq!(again.status, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
 async fn nobody_ends_the_session_of_another() {
     let auth = Auth::start().await;
     let ann = auth.register("ann").await;

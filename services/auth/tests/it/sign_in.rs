@@ -6,7 +6,7 @@ use marquee_testkit::eventually;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::fixture::{Auth, PASSWORD};
+use crate::fixture::{Answer, Auth, PASSWORD, SignedIn};
 
 #[tokio::test]
 async fn one_signs_in_by_username_or_address_in_any_case() {
@@ -17,6 +17,18 @@ async fn one_signs_in_by_username_or_address_in_any_case() {
         assert_eq!(answer.status, StatusCode::OK, "{login}");
         assert_eq!(answer.body["user"]["id"], ann.id.as_str());
         assert!(answer.set_cookie("access_token").contains("HttpOnly"));
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_only_lower_takes_for_ascii_is_another() {
+    let auth = Auth::start().await;
+    auth.register("kim").await;
+    // The Kelvin sign, and a capital I with a dot.
+    for login in ["\u{212a}im", "k\u{130}m"] {
+        auth.login(login, PASSWORD)
+            .await
+            .is_problem(401, "invalid_credentials");
     }
 }
 
@@ -93,6 +105,55 @@ async fn an_unknown_user_takes_as_long_as_a_wrong_password() {
 }
 
 #[tokio::test]
+async fn an_unknown_user_takes_as_long_as_one_whose_hash_is_of_another_cost() {
+    for (before, now) in [(4, 9), (9, 4)] {
+        let auth = Auth::start_with(&[&format!("--bcrypt-cost={before}")]).await;
+        auth.register("ann").await;
+        let url = auth.database.url.clone();
+        let cost = format!("--bcrypt-cost={now}");
+        let auth = Auth::start_on(auth.end(), &url, &[&cost]).await;
+        let time = async |login: &str| {
+            let start = Instant::now();
+            let answer = auth.login(login, "wrong password").await;
+            answer.is_problem(401, "invalid_credentials");
+            start.elapsed()
+        };
+        let (mut known, mut unknown) = (Duration::MAX, Duration::MAX);
+        for _ in 0..5 {
+            known = known.min(time("ann").await);
+            unknown = unknown.min(time("nobody").await);
+        }
+        let ratio = unknown.as_secs_f64() / known.as_secs_f64();
+        assert!(
+            (0.25..4.0).contains(&ratio),
+            "{before} to {now}: {unknown:?} against {known:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn whoever_signs_in_gets_a_hash_of_todays_cost() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    let url = auth.database.url.clone();
+    let auth = Auth::start_on(auth.end(), &url, &["--bcrypt-cost=5"]).await;
+    // All at once: each of them knows the password.
+    let sign_ins = (0..4).map(|_| auth.login("ann", PASSWORD));
+    for answer in futures::future::join_all(sign_ins).await {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let hash: String = sqlx::query_scalar("SELECT password_hash FROM users")
+        .fetch_one(&auth.pool().await)
+        .await
+        .unwrap();
+    assert!(hash.starts_with("$2b$05$"), "{hash}");
+    assert_eq!(auth.login("ann", PASSWORD).await.status, StatusCode::OK);
+    auth.login("ann", "wrong password")
+        .await
+        .is_problem(401, "invalid_credentials");
+}
+
+#[tokio::test]
 async fn a_disabled_account_is_as_good_as_none() {
     let auth = Auth::start().await;
     let ann = auth.register("ann").await;
@@ -108,40 +169,62 @@ async fn a_disabled_account_is_as_good_as_none() {
         .is_problem(401, "unauthenticated");
 }
 
+/// Signs in while `change` to the account is under way: the sign-in reads the account as it was, and
+/// then has to wait for the change's end.
+async fn sign_in_during(auth: &Auth, change: &'static str) -> Answer {
+    let pool = auth.pool().await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query(change).execute(&mut *tx).await.unwrap();
+    let committed = async {
+        eventually("the sign-in waits", Duration::from_secs(10), async || {
+            let waits: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM pg_stat_activity \
+                 WHERE datname = current_database() AND wait_event_type = 'Lock')",
+            )
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+            waits.then_some(())
+        })
+        .await;
+        tx.commit().await.unwrap();
+    };
+    let (answer, ()) = tokio::join!(auth.login("ann", PASSWORD), committed);
+    answer
+}
+
 #[tokio::test]
 async fn a_password_or_account_that_goes_while_it_is_compared_opens_no_session() {
     for change in [
-        "UPDATE users SET password_hash = 'another'",
+        // Of no password that anybody knows.
+        "UPDATE users SET password_hash = \
+         '$2b$04$abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui'",
         "UPDATE users SET disabled_at = now()",
     ] {
         let auth = Auth::start().await;
         auth.register("ann").await;
-        let pool = auth.pool().await;
-        // The sign-in reads the account as it was, and then has to wait for this one's end.
-        let mut tx = pool.begin().await.unwrap();
-        sqlx::query(change).execute(&mut *tx).await.unwrap();
-        let committed = async {
-            eventually("the sign-in waits", Duration::from_secs(10), async || {
-                let waits: bool = sqlx::query_scalar(
-                    "SELECT EXISTS (SELECT FROM pg_stat_activity \
-                     WHERE datname = current_database() AND wait_event_type = 'Lock')",
-                )
-                .fetch_one(&pool)
-                .await
-                .unwrap();
-                waits.then_some(())
-            })
-            .await;
-            tx.commit().await.unwrap();
-        };
-        let (answer, ()) = tokio::join!(auth.login("ann", PASSWORD), committed);
+        let answer = sign_in_during(&auth, change).await;
         answer.is_problem(401, "invalid_credentials");
         let sessions: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions")
-            .fetch_one(&pool)
+            .fetch_one(&auth.pool().await)
             .await
             .unwrap();
         assert_eq!(sessions, 1, "only the registration's");
     }
+}
+
+#[tokio::test]
+async fn a_role_that_is_lost_while_the_password_is_compared_is_in_no_token() {
+    let auth = Auth::start().await;
+    auth.register("ann").await;
+    auth.sql("UPDATE users SET role = 'admin'").await;
+    let answer = sign_in_during(&auth, "UPDATE users SET role = 'user'").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.body["user"]["role"], "user");
+    let ann = SignedIn::from(answer);
+    auth.get_as("/api/auth/users", &ann.access_token)
+        .await
+        .is_problem(403, "forbidden");
 }
 
 #[tokio::test]

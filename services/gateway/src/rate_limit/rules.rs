@@ -2,24 +2,25 @@
 //!
 //! | request | buckets |
 //! |---|---|
-//! | any to the API | its address |
-//! | a login | and the account at that address |
+//! | any to the API, and for its documentation, wherever it leads | its address |
+//! | a login | and logins from that address, and the account at that address |
 //! | a registration | and registrations from that address |
 //! | a new stream or key | and its user, by a token that is checked |
 //! | a viewer's heartbeat that has its session | that session; instead of its address only a wide bucket |
 //!
 //! Media (`/stream`) falls under none: one viewer asks ten times a second for hours, and a school
-//! watches from one address. An event stream or a long download is one request, whatever passes.
+//! watches from one address. A long download is one request, whatever passes; so is an event stream,
+//! of which an address has so many at a time.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::Method;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
-
 use marquee_common::contract::UserId;
 
-use super::bucket::Bucket;
+use super::{
+    bucket::Bucket,
+    who::{account, hash, place_of, session},
+};
 
 /// Longest body that is read to find out whom a request is about; what these requests have to say
 /// fits in many times over.
@@ -32,6 +33,8 @@ pub struct Figures {
     pub address: Bucket,
     /// Logins an account and address.
     pub login: Bucket,
+    /// Logins an address, whatever accounts they name.
+    pub login_address: Bucket,
     /// Registrations an address.
     pub register: Bucket,
     /// New streams and keys a user.
@@ -40,6 +43,8 @@ pub struct Figures {
     pub heartbeat: Bucket,
     /// Heartbeats with a session an address: it holds up those who make sessions up.
     pub heartbeat_address: Bucket,
+    /// Open event streams an address.
+    pub event_streams: usize,
 }
 
 /// A limit's name, in keys, metrics and logs.
@@ -49,6 +54,8 @@ pub enum LimitName {
     Address,
     /// [`Figures::login`].
     Login,
+    /// [`Figures::login_address`].
+    LoginAddress,
     /// [`Figures::register`].
     Register,
     /// [`Figures::generate_key`].
@@ -57,6 +64,8 @@ pub enum LimitName {
     Heartbeat,
     /// [`Figures::heartbeat_address`].
     HeartbeatAddress,
+    /// [`Figures::event_streams`].
+    EventStreams,
 }
 
 impl LimitName {
@@ -65,10 +74,12 @@ impl LimitName {
         match self {
             Self::Address => "address",
             Self::Login => "login",
+            Self::LoginAddress => "login_address",
             Self::Register => "register",
             Self::GenerateKey => "generate_key",
             Self::Heartbeat => "heartbeat",
             Self::HeartbeatAddress => "heartbeat_address",
+            Self::EventStreams => "event_streams",
         }
     }
 
@@ -77,9 +88,11 @@ impl LimitName {
         match self {
             Self::Address | Self::HeartbeatAddress => "requests from this address",
             Self::Login => "attempts to sign in to this account",
+            Self::LoginAddress => "attempts to sign in from this address",
             Self::Register => "registrations from this address",
             Self::GenerateKey => "new stream keys for this user",
             Self::Heartbeat => "heartbeats of this viewer",
+            Self::EventStreams => "open event streams to this address",
         }
     }
 }
@@ -97,19 +110,19 @@ pub enum Kind {
     NewKey,
     /// The session in its body.
     Heartbeat,
+    /// Its address, for as long as the answer lasts.
+    Events,
 }
 
 impl Kind {
     /// By method and path as they stand. Services know their paths in no other spelling.
     pub fn of(method: &Method, path: &str) -> Self {
-        if *method != Method::POST {
-            return Self::Plain;
-        }
-        match path {
-            "/api/auth/login" => Self::Login,
-            "/api/auth/register" => Self::Register,
-            "/api/streams" | "/api/streams/generate-key" => Self::NewKey,
-            _ if is_heartbeat(path) => Self::Heartbeat,
+        match (method, path) {
+            (&Method::GET, _) if is_of_a_stream(path, "/events") => Self::Events,
+            (&Method::POST, "/api/auth/login") => Self::Login,
+            (&Method::POST, "/api/auth/register") => Self::Register,
+            (&Method::POST, "/api/streams" | "/api/streams/generate-key") => Self::NewKey,
+            (&Method::POST, _) if is_of_a_stream(path, "/viewers") => Self::Heartbeat,
             _ => Self::Plain,
         }
     }
@@ -120,10 +133,11 @@ impl Kind {
     }
 }
 
-fn is_heartbeat(path: &str) -> bool {
+/// Whether a path is `/api/streams/{id}` with this behind it.
+fn is_of_a_stream(path: &str, what: &str) -> bool {
     let id = path
         .strip_prefix("/api/streams/")
-        .and_then(|rest| rest.strip_suffix("/viewers"));
+        .and_then(|rest| rest.strip_suffix(what));
     id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
 }
 
@@ -170,10 +184,14 @@ impl Figures {
         let place = place_of(client);
         let address = Charge::new(LimitName::Address, &place, self.address);
         match kind {
-            Kind::Plain => vec![address],
+            Kind::Plain | Kind::Events => vec![address],
             Kind::Login => {
                 let who = hash(&[&account(body), &place]);
-                vec![address, Charge::new(LimitName::Login, &who, self.login)]
+                vec![
+                    address,
+                    Charge::new(LimitName::LoginAddress, &place, self.login_address),
+                    Charge::new(LimitName::Login, &who, self.login),
+                ]
             }
             Kind::Register => {
                 let register = Charge::new(LimitName::Register, &place, self.register);
@@ -194,50 +212,6 @@ impl Figures {
             },
         }
     }
-}
-
-/// An IPv4 address, or the /64 of an IPv6 one: whoever has one address of it has them all.
-fn place_of(client: IpAddr) -> String {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let network = Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX));
-            format!("{network}/64")
-        }
-    }
-}
-
-/// The account that a login names, in the one spelling of all that mean it; empty where the body
-/// cannot be read, which the service refuses.
-fn account(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Login {
-        #[serde(alias = "username", alias = "email")]
-        login: String,
-    }
-    serde_json::from_slice(body)
-        .map(|Login { login }| login.trim().to_lowercase())
-        .unwrap_or_default()
-}
-
-/// The session that a heartbeat names.
-fn session(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Heartbeat {
-        session_id: Option<String>,
-    }
-    let heartbeat: Heartbeat = serde_json::from_slice(body).ok()?;
-    heartbeat.session_id.filter(|session| !session.is_empty())
-}
-
-/// Short whatever the client sends, and no account's name in Redis.
-fn hash(parts: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part.len().to_le_bytes());
-        digest.update(part);
-    }
-    hex::encode(&digest.finalize()[..16])
 }
 
 #[cfg(test)]
@@ -262,10 +236,12 @@ mod tests {
         Figures {
             address: bucket,
             login: bucket,
+            login_address: bucket,
             register: bucket,
             generate_key: bucket,
             heartbeat: bucket,
             heartbeat_address: bucket,
+            event_streams: 1,
         }
     };
 
@@ -296,6 +272,9 @@ mod tests {
             (Method::POST, "/api/streams/1/2/viewers", Kind::Plain),
             (Method::POST, "/api/streams/viewers", Kind::Plain),
             (Method::POST, "/api/streams/1/stop", Kind::Plain),
+            (Method::GET, "/api/streams/1/events", Kind::Events),
+            (Method::HEAD, "/api/streams/1/events", Kind::Plain),
+            (Method::GET, "/api/streams/1/2/events", Kind::Plain),
         ] {
             assert_eq!(Kind::of(&method, path), kind, "{method} {path}");
         }
@@ -316,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_login_is_counted_by_account_and_address_however_the_account_is_spelled() {
-        let key = |client, body| keys(Kind::Login, client, body).remove(1);
+        let key = |client, body| keys(Kind::Login, client, body).remove(2);
         let ada = key(HOME, r#"{"login": "Ada", "password": "x"}"#);
         assert!(!ada.to_lowercase().contains("ada"), "{ada}");
         for same in [
@@ -331,8 +310,16 @@ mod tests {
     }
 
     #[test]
-    fn logins_that_name_no_account_are_counted_together() {
+    fn logins_from_an_address_have_a_bucket_whatever_they_name() {
         let key = |body| keys(Kind::Login, HOME, body).remove(1);
+        for body in [r#"{"login": "ada"}"#, r#"{"login": "eve"}"#, "{"] {
+            assert_eq!(key(body), format!("gateway:limit:login_address:{HOME}"));
+        }
+    }
+
+    #[test]
+    fn logins_that_name_no_account_are_counted_together() {
+        let key = |body| keys(Kind::Login, HOME, body).remove(2);
         let nobody = key("");
         for body in [
             "{}",

@@ -1,9 +1,13 @@
 //! One document of the whole API.
 
-use axum::{Json, Router, http::StatusCode, routing::get};
+use axum::{
+    Json, Router,
+    http::{Method, StatusCode},
+    routing::get,
+};
 use serde_json::{Value, json};
 
-use crate::fixture::{Gateway, nobody, serve};
+use crate::fixture::{Gateway, answer, nobody, serve};
 
 async fn service(document: Value) -> String {
     let answer = async move || Json(document);
@@ -45,6 +49,23 @@ async fn the_documents_of_all_services_are_one_without_internal_routes() {
         answer.body["components"]["schemas"]["Problem"]["type"],
         "object"
     );
+}
+
+#[tokio::test]
+async fn who_has_the_document_is_told_so() {
+    let auth = service(document("/api/auth/me", "/internal/x")).await;
+    let gateway = Gateway::before(&auth).await;
+    let first = gateway.get("/api/openapi.json").await;
+    assert_eq!(first.headers["content-type"], "application/json");
+    let etag = first.headers["etag"].to_str().unwrap();
+    let again = |tags: String| {
+        let request = gateway.request(Method::GET, "/api/openapi.json");
+        answer(request.header("if-none-match", tags))
+    };
+    let known = again(format!("\"other\", W/{etag}")).await;
+    assert_eq!(known.status, StatusCode::NOT_MODIFIED);
+    assert_eq!(known.headers["etag"], etag);
+    assert_eq!(again("\"other\"".to_owned()).await.body, first.body);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 //! Each test's clients have addresses of their own, so that no test, and no earlier run, has taken
 //! from their buckets.
 
+use std::time::Duration;
+
 use axum::http::{Method, StatusCode};
 use bytes::Bytes;
 use marquee_common::{
@@ -10,12 +12,16 @@ use marquee_common::{
     config::TokenConfig,
     contract::{AccessClaims, Role, SessionId, UserId},
 };
-use marquee_testkit::infra;
+use marquee_testkit::{eventually, infra};
 use redis::AsyncCommands;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::fixture::{Answer, Gateway, JWT_SECRET_KEY, ORIGIN, answer, echo};
+use crate::fixture::{
+    Answer, Gateway, JWT_SECRET_KEY, ORIGIN, answer, echo, endless_events, serve,
+};
+
+const SOON: Duration = Duration::from_secs(20);
 
 /// Where the tests' Redis is, as the gateway's arguments.
 pub fn redis_args() -> [String; 2] {
@@ -91,8 +97,7 @@ async fn an_address_gets_its_burst_at_once_and_then_has_to_wait() {
 async fn a_bucket_fills_with_time() {
     let gateway = counting(&["--rate-limit-address=1/s", "--rate-limit-address-burst=1"]).await;
     assert_eq!(gateway.get("/api/auth/me").await.status, StatusCode::OK);
-    let patience = std::time::Duration::from_secs(20);
-    marquee_testkit::eventually("there is a token again", patience, async || {
+    eventually("there is a token again", SOON, async || {
         (gateway.get("/api/auth/me").await.status == StatusCode::OK).then_some(())
     })
     .await;
@@ -142,6 +147,22 @@ async fn logins_are_counted_by_account_and_address() {
         StatusCode::OK
     );
     // Whatever else the address does is not affected.
+    assert_eq!(gateway.get("/api/auth/me").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_address_that_names_ever_new_accounts_is_held_up_too() {
+    let gateway = counting(&["--rate-limit-login-address=3/min"]).await;
+    let guess = async |gateway: &Gateway| {
+        let account = format!("guess-{}", rand::random::<u64>());
+        login(gateway, &account).await
+    };
+    for _ in 0..3 {
+        assert_eq!(guess(&gateway).await.status, StatusCode::OK);
+    }
+    is_limited(&guess(&gateway).await, 20);
+    let elsewhere = gateway.at_another_address();
+    assert_eq!(guess(&elsewhere).await.status, StatusCode::OK);
     assert_eq!(gateway.get("/api/auth/me").await.status, StatusCode::OK);
 }
 
@@ -325,6 +346,81 @@ async fn media_and_preflights_are_not_counted() {
 }
 
 #[tokio::test]
+async fn what_leads_nowhere_is_counted_as_well() {
+    let large = |gateway: &Gateway| {
+        let request = gateway.request(Method::POST, "/api/auth/login");
+        answer(request.body(vec![b'x'; 70_000]))
+    };
+    let more_than_is_read = |gateway: &Gateway| {
+        let request = gateway.request(Method::POST, "/api/auth/login");
+        answer(request.body(vec![b'x'; 20_000]))
+    };
+    for path in [
+        "/api/openapi.json",
+        "/openapi.json",
+        "/api/nowhere",
+        "/api/videos",
+    ] {
+        let gateway = counting(&["--rate-limit-address=1/h", "--rate-limit-address-burst=3"]).await;
+        let first = gateway.get(path).await;
+        assert_ne!(first.status, StatusCode::TOO_MANY_REQUESTS, "{path}");
+        large(&gateway).await.is_problem(413, "body_too_large");
+        more_than_is_read(&gateway)
+            .await
+            .is_problem(413, "body_too_large");
+        is_limited(&gateway.get(path).await, 3600);
+        is_limited(&large(&gateway).await, 3600);
+        is_limited(&more_than_is_read(&gateway).await, 3600);
+    }
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_event_streams_and_may_open_another_when_one_ends() {
+    let events = serve(endless_events(Duration::from_millis(20))).await;
+    let stream = format!("--stream-service-url={events}");
+    let [host, port] = redis_args();
+    let gateway = Gateway::start(&[
+        "--enable-rate-limits=true",
+        "--event-streams-per-address=2",
+        &stream,
+        &host,
+        &port,
+    ])
+    .await
+    .with_own_address();
+    let open = async |gateway: &Gateway| {
+        let request = gateway.request(Method::GET, "/api/streams/1/events");
+        request.send().await.unwrap()
+    };
+    let mut first = open(&gateway).await;
+    let second = open(&gateway).await;
+    assert_eq!(second.status(), StatusCode::OK);
+    is_limited(&gateway.get("/api/streams/1/events").await, 10);
+    let elsewhere = gateway.at_another_address();
+    assert_eq!(open(&elsewhere).await.status(), StatusCode::OK);
+
+    assert!(first.chunk().await.unwrap().is_some(), "it still flows");
+    drop(second);
+    eventually("its place is free", SOON, async || {
+        let third = open(&gateway).await;
+        (third.status() == StatusCode::OK).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_event_stream_keeps_no_place() {
+    let gateway = counting(&["--event-streams-per-address=1"]).await;
+    for _ in 0..3 {
+        eventually("there is a place", SOON, async || {
+            let answer = gateway.get("/api/streams/1/events").await;
+            (answer.status == StatusCode::OK).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_page_can_read_that_it_has_to_wait() {
     let gateway = counting(&["--rate-limit-address=1/h", "--rate-limit-address-burst=1"]).await;
     let call = || {
@@ -371,14 +467,15 @@ async fn at_the_same_time_no_more_pass_than_there_are_tokens() {
 #[tokio::test]
 async fn in_redis_a_bucket_has_no_name_of_an_account_and_goes_when_it_is_full() {
     let gateway = counting(&[]).await;
-    let account = format!("ada-{}", rand::random::<u64>());
+    // Keys are hexadecimal: none of these letters stands in one by chance.
+    let account = format!("zyxwvu-{}", rand::random::<u64>());
     login(&gateway, &account).await;
     let client = redis::Client::open(infra().redis_url).unwrap();
     let mut redis = client.get_multiplexed_async_connection().await.unwrap();
     let keys: Vec<String> = redis.keys("gateway:limit:login:*").await.unwrap();
     assert!(!keys.is_empty());
     for key in keys {
-        assert!(!key.contains("ada"), "{key}");
+        assert!(!key.contains("zyxwvu"), "{key}");
         let ttl_ms: i64 = redis.pttl(&key).await.unwrap();
         // -2: it is gone by now.
         assert!((-2..=60_000).contains(&ttl_ms) && ttl_ms != -1, "{ttl_ms}");

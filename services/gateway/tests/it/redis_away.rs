@@ -120,6 +120,24 @@ async fn a_redis_that_hangs_delays_one_request_and_none_after_it() {
 }
 
 #[tokio::test]
+async fn a_redis_that_falters_fills_nobodys_bucket() {
+    let redis = own_redis(free_port()).await;
+    // Patient until it is frozen: a slow machine shall not make the gateway count alone before.
+    let gateway = gateway(
+        redis.port,
+        &[&FEW[..], &["--rate-limit-timeout-ms=3000"]].concat(),
+    )
+    .await;
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/api/auth/me").await.status, StatusCode::OK);
+    }
+    redis.process.signal(Signal::SIGSTOP);
+    let still = gateway.get("/api/auth/me").await;
+    redis.process.signal(Signal::SIGCONT);
+    still.is_problem(429, "rate_limited");
+}
+
+#[tokio::test]
 async fn redis_is_used_again_when_it_is_back() {
     let mut redis = own_redis(free_port()).await;
     let gateway = gateway(

@@ -18,7 +18,11 @@ use axum::{
 };
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    sync::{Notify, Semaphore, mpsc},
+};
 
 use crate::fixture::{Gateway, answer, endless_events, serve};
 
@@ -95,6 +99,35 @@ async fn an_upload_reaches_the_service_while_it_is_sent() {
         upload.await.unwrap().unwrap().status(),
         StatusCode::NO_CONTENT
     );
+}
+
+#[tokio::test]
+async fn a_client_may_read_an_early_answer_after_it_has_sent_all() {
+    const SIZE: usize = 64 * 1024 * 1024;
+    let talk = async |request: Request| {
+        let mut body = request.into_body().into_data_stream();
+        tokio::spawn(async move { while let Some(Ok(_)) = body.next().await {} });
+        let piece = Bytes::from(vec![7; 64 * 1024]);
+        let pieces = std::iter::repeat_n(piece, SIZE / (64 * 1024)).map(Ok::<_, std::io::Error>);
+        Body::from_stream(futures::stream::iter(pieces))
+    };
+    let upstream = serve(Router::new().route("/stream/1/talk", post(talk))).await;
+    let gateway = Gateway::start(&[&format!("--proxy-service-url={upstream}")]).await;
+    let exchange = async {
+        let mut connection = TcpStream::connect(gateway.address).await.unwrap();
+        let head = format!(
+            "POST /stream/1/talk HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {SIZE}\r\n\r\n"
+        );
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let piece = vec![1; 64 * 1024];
+        for _ in 0..SIZE / piece.len() {
+            connection.write_all(&piece).await.unwrap();
+        }
+        let mut answer = tokio::io::sink();
+        tokio::io::copy(&mut connection, &mut answer).await.unwrap()
+    };
+    let received = tokio::time::timeout(6 * SOON, exchange).await.unwrap();
+    assert!(received > SIZE as u64);
 }
 
 #[tokio::test]

@@ -79,19 +79,16 @@ fn add_output(args: &mut Arguments, plan: &EncodePlan, index: usize, video: Outp
         }
         OutputVideo::None => {}
     }
-    match plan.sound {
-        Sound::Source => args.add("-map 0:a:0"),
-        Sound::Silence => args.pair("-map", format!("[s{index}]")),
-        Sound::None => {}
-    }
-    if plan.sound != Sound::None {
+    // Silence is put in behind ffmpeg.
+    if plan.sound == Sound::Source {
+        args.add("-map 0:a:0");
         args.pair("-c:a", "aac".to_owned());
         args.pair("-b:a", format!("{AUDIO_KBPS}k"));
         args.pair("-ar", AUDIO_RATE.to_string());
         args.add("-ac 2");
     }
-    if is_endless(plan) {
-        // What we make up never ends by itself.
+    if plan.picture == Picture::Black {
+        // What is made up never ends by itself.
         args.add("-shortest");
     }
     // One PES a packet and no waiting for the other track: 100 ms instead of 170 through the muxer,
@@ -136,10 +133,6 @@ fn add_thumbnail(args: &mut Arguments, plan: &EncodePlan) {
     args.0.push(format!("pipe:{}", thumbnail_fd(plan)));
 }
 
-fn is_endless(plan: &EncodePlan) -> bool {
-    plan.picture == Picture::Black || plan.sound == Sound::Silence
-}
-
 fn filter_graphs(plan: &EncodePlan) -> Vec<String> {
     let encoded: Vec<(usize, u32, u32)> = plan
         .outputs
@@ -161,9 +154,6 @@ fn filter_graphs(plan: &EncodePlan) -> Vec<String> {
             format!("color=c=black:s={width}x{height}:r=30,format=yuv420p[v{index}]")
         })),
         Picture::None => {}
-    }
-    if plan.sound == Sound::Silence {
-        graphs.push(silence(plan.outputs.len()));
     }
     graphs
 }
@@ -202,14 +192,6 @@ fn picture_taker(from: &str, thumbnail: &Thumbnail) -> String {
     format!(
         "[{from}]select='isnan(prev_selected_t)+lt(t,prev_selected_t)+gte(t,prev_selected_t+{due})',\
          scale={width}:{height}:flags=bilinear:out_range=full,format=yuv420p[thumbnail]"
-    )
-}
-
-fn silence(outputs: usize) -> String {
-    let labels: Vec<String> = (0..outputs).map(|index| format!("[s{index}]")).collect();
-    format!(
-        "anullsrc=r={AUDIO_RATE}:cl=stereo,asplit={outputs}{}",
-        labels.concat()
     )
 }
 

@@ -5,8 +5,16 @@
 //! with both tracks then waits for audio that does not come. So between ffmpeg and the segmenter
 //! the hole is filled with silent AAC frames, on the PID and in the format of the audio that was
 //! there; what comes back is let in where the silence ends.
+//!
+//! A source that has no audio at all, in a broadcast that began with some, gets its track in the
+//! same place, and the program's tables say so. Not from ffmpeg's `anullsrc`: ffmpeg 5.1 serves the
+//! output whose last timestamp is oldest, that is the live thumbnail with its picture each ten
+//! seconds, and the made-up track came up to ten seconds behind its picture.
 
-use marquee_hls::ts::{PACKET, Packet, PacketKind, Reader};
+use bytes::BytesMut;
+use marquee_hls::ts::{
+    AUDIO_PID, Muxer, PACKET, Packet, PacketKind, Program, Reader, StreamType, VIDEO_PID,
+};
 
 use super::arguments::AUDIO_RATE;
 
@@ -31,18 +39,42 @@ const SILENT_FRAME: [u8; 16] = [
 ];
 
 /// The filter between one output pipe and its reader.
-#[derive(Default)]
 pub(super) struct SilenceFiller {
     reader: Reader,
+    /// Writes the program's tables where the source has no audio that they could name.
+    tables: Option<Muxer>,
     track: Track,
 }
 
 impl SilenceFiller {
+    /// For an output whose audio may stay away for a while.
+    pub(super) fn of_holes() -> Self {
+        Self {
+            reader: Reader::new(),
+            tables: None,
+            track: Track::default(),
+        }
+    }
+
+    /// For an output that has video only.
+    pub(super) fn of_all() -> Self {
+        Self {
+            tables: Some(Muxer::default()),
+            ..Self::of_holes()
+        }
+    }
+
     /// Passes `bytes` on to `out`, with silence where audio is missing.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        let track = &mut self.track;
-        self.reader
-            .push(bytes, &mut |packet| track.packet(packet, out));
+        let Self {
+            reader,
+            tables,
+            track,
+        } = self;
+        reader.push(bytes, &mut |packet| match tables {
+            None => track.packet(packet, out),
+            Some(tables) => track.packet_without_audio(packet, tables, out),
+        });
     }
 }
 
@@ -89,6 +121,48 @@ impl Track {
                 out.extend_from_slice(&bytes);
             }
             PacketKind::Psi | PacketKind::Other => out.extend_from_slice(packet.bytes),
+        }
+    }
+
+    fn packet_without_audio(&mut self, packet: &Packet<'_>, tables: &mut Muxer, out: &mut Vec<u8>) {
+        match packet.kind {
+            PacketKind::Video => {
+                if let Some(dts) = packet.start.and_then(|start| start.dts) {
+                    self.silence_up_to(dts, out);
+                }
+                out.extend_from_slice(packet.bytes);
+            }
+            // Both tables are written where ffmpeg's second one stands. Its video has our muxer's PID.
+            PacketKind::Psi if Some(packet.pid) == packet.tables.pmt_pid() => {
+                let video = packet.tables.video();
+                debug_assert!(video.is_none_or(|video| video.pid == VIDEO_PID));
+                tables.set_program(Program {
+                    video: video.map(|video| video.stream_type),
+                    audio: Some(StreamType::AAC),
+                });
+                let mut both = BytesMut::with_capacity(2 * PACKET);
+                tables.tables(&mut both);
+                out.extend_from_slice(&both);
+            }
+            PacketKind::Psi if packet.pid == 0 => {}
+            PacketKind::Psi | PacketKind::Audio | PacketKind::Other => {
+                out.extend_from_slice(packet.bytes);
+            }
+        }
+    }
+
+    /// There is nothing but silence: it follows the video at once, and wherever its clock jumps to.
+    fn silence_up_to(&mut self, video: i64, out: &mut Vec<u8>) {
+        let end = *self.audio_end.get_or_insert(video);
+        let hole = video - end;
+        if hole.abs() > LONGEST_HOLE_TICKS {
+            self.audio_end = Some(video);
+            return;
+        }
+        let frames = hole / FRAME_TICKS;
+        if frames >= FEWEST_FRAMES {
+            self.audio_end = Some(end + frames * FRAME_TICKS);
+            self.silence(AUDIO_PID, end, frames, out);
         }
     }
 
@@ -240,8 +314,59 @@ mod tests {
 
     fn fill(bytes: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
-        SilenceFiller::default().push(bytes, &mut out);
+        SilenceFiller::of_holes().push(bytes, &mut out);
         out
+    }
+
+    fn fill_all(bytes: &[u8], read: usize) -> Vec<u8> {
+        let (mut filler, mut out) = (SilenceFiller::of_all(), Vec::new());
+        for chunk in bytes.chunks(read) {
+            filler.push(chunk, &mut out);
+        }
+        out
+    }
+
+    #[test]
+    fn a_picture_alone_gets_a_track_of_silence_that_the_tables_name() {
+        for start in [SECOND, WRAP - 3 * SECOND] {
+            let mut bytes = sample::tables(&[(0x1b, sample::VIDEO_PID)]);
+            for frame in 0..180 {
+                bytes.extend(sample::frame(start + frame * 3000, 0));
+            }
+            let filled = fill_all(&bytes, usize::MAX);
+            assert!(fill_all(&bytes, 100) == filled, "reads of any size");
+            let frames = audio_of(&filled);
+            assert!(frames.iter().all(|(_, silent)| *silent));
+            assert_eq!(frames[0].0, start);
+            assert!(
+                frames
+                    .windows(2)
+                    .all(|pair| pair[1].0 - pair[0].0 == FRAME_TICKS)
+            );
+            let end = frames.last().unwrap().0;
+            assert!(start + 6 * SECOND - end < SECOND / 3, "{end}");
+            let mut reader = Reader::new();
+            reader.push(&filled, &mut |_| {});
+            assert_eq!(reader.tables().video().unwrap().pid, VIDEO_PID);
+            assert_eq!(reader.tables().audio().unwrap().pid, AUDIO_PID);
+        }
+    }
+
+    #[test]
+    fn silence_alone_goes_where_the_clock_jumps() {
+        let mut bytes = sample::tables(&[(0x1b, sample::VIDEO_PID)]);
+        for start in [3600 * SECOND, SECOND, 7200 * SECOND] {
+            for frame in 0..60 {
+                bytes.extend(sample::frame(start + frame * 3000, 0));
+            }
+        }
+        let frames = audio_of(&fill_all(&bytes, usize::MAX));
+        for start in [3600 * SECOND, SECOND, 7200 * SECOND] {
+            let there = start..start + 2 * SECOND;
+            let count = frames.iter().filter(|(pts, _)| there.contains(pts)).count();
+            assert!((85..95).contains(&count), "{count} from {start}");
+        }
+        assert!(frames.len() < 285, "{}", frames.len());
     }
 
     #[test]
@@ -294,7 +419,7 @@ mod tests {
         let bytes = rung(SECOND, 6, 9000, |pts| !away.contains(&pts));
         let whole = fill(&bytes);
         for size in [1, 100, 187, 189, 1316, 4000] {
-            let mut filler = SilenceFiller::default();
+            let mut filler = SilenceFiller::of_holes();
             let mut out = Vec::new();
             for chunk in bytes.chunks(size) {
                 filler.push(chunk, &mut out);

@@ -10,7 +10,7 @@ use crate::{
     app::AppState,
     credentials::Password,
     error::AuthError,
-    lockout::Target,
+    lockout::Network,
     routes::{
         client::Client,
         problems::{BadBody, MayNotWriteWithPassword, Unavailable},
@@ -55,8 +55,10 @@ pub async fn change(
         return Err(AuthError::Invalid(faults));
     };
     let account = own_account(&state, &claims).await?;
-    prove_own(&state, &account, change.current_password, &client).await?;
-    let hash = state.passwords.hash(new).await?;
+    let asker = (claims.sid, &client);
+    prove_own(&state, &account, change.current_password, asker).await?;
+    let network = Network::of(client.address);
+    let hash = state.passwords.hash(new, &network).await?;
     let ended = state
         .store
         .change_password(claims.sub, &account.password_hash, &hash, claims.sid)
@@ -65,7 +67,6 @@ pub async fn change(
         .ok_or(AuthError::WrongPassword)?;
     state.revocations.announce(&ended).await;
     // What was guessed at is no more.
-    let target = Target::account(claims.sub);
-    state.store.delete_failed_sign_ins(&target).await?;
+    state.store.delete_failed_sign_ins(&account.user).await?;
     Ok(StatusCode::NO_CONTENT)
 }

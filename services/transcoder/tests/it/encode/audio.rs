@@ -67,6 +67,28 @@ async fn a_source_without_sound_is_silent_in_a_broadcast_that_began_with_it() {
     assert_covered(run, "silence");
 }
 
+/// A thumbnail is up to ten seconds old, and ffmpeg serves whatever is oldest.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_silence_keeps_up_with_the_picture_beside_the_thumbnail() {
+    let camera = Camera {
+        with_sound: false,
+        size: "640x480",
+        fps: 10,
+        gop: 20,
+        ms: 26_000,
+        ..Camera::default()
+    };
+    let ladder = Ladder::from_names(&["480p", "360p"], true).unwrap();
+    let outcome = broadcast_into(&camera.film(), Some(ladder)).await;
+    let run = outcome.only_run();
+    assert_eq!(run.plan.sound, Sound::Silence);
+    assert!(run.plan.thumbnail.is_some());
+    for rung in run.plan.rungs() {
+        let lag = run.most_audio_lag(rung);
+        assert!(lag <= 90_000, "{rung}: sound comes {lag} ticks behind");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sound_alone_is_cut_by_time() {
     let film = ffmpeg("-f lavfi -i sine=440:r=44100 -t 5 -c:a aac -b:a 96k");

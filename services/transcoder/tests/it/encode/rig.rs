@@ -18,6 +18,8 @@ pub struct Run {
     pub plan: EncodePlan,
     pub exit: EncoderExit,
     pub events: Vec<SegmentEvent>,
+    /// How far the sound was behind the picture at most, in the order the bytes came.
+    audio_lags: BTreeMap<Rung, i64>,
 }
 
 /// What became of a broadcast.
@@ -32,6 +34,40 @@ pub struct Outcome {
 struct Cutter {
     segmenter: LadderSegmenter,
     events: Vec<SegmentEvent>,
+    lags: BTreeMap<Rung, Lag>,
+}
+
+/// Compares the newest times of both tracks.
+#[derive(Default)]
+struct Lag {
+    reader: Reader,
+    video: Option<i64>,
+    audio: Option<i64>,
+    most: i64,
+}
+
+impl Lag {
+    fn push(&mut self, bytes: &[u8]) {
+        let Self {
+            reader,
+            video,
+            audio,
+            most,
+        } = self;
+        reader.push(bytes, &mut |packet| {
+            let Some(start) = packet.start else {
+                return;
+            };
+            match packet.kind {
+                PacketKind::Video => *video = start.dts.or(start.pts),
+                PacketKind::Audio => *audio = start.pts,
+                PacketKind::Psi | PacketKind::Other => {}
+            }
+            if let (Some(video), Some(audio)) = (*video, *audio) {
+                *most = (*most).max(video - audio);
+            }
+        });
+    }
 }
 
 struct Running {
@@ -46,13 +82,19 @@ impl Running {
         let cutter = Arc::new(Mutex::new(Cutter {
             segmenter: LadderSegmenter::new(config),
             events: Vec::new(),
+            lags: BTreeMap::new(),
         }));
         let sink = {
             let cutter = Arc::clone(&cutter);
             move |rung: Rung, bytes: Option<&[u8]>| {
                 let mut cutter = cutter.lock().unwrap();
-                let Cutter { segmenter, events } = &mut *cutter;
+                let Cutter {
+                    segmenter,
+                    events,
+                    lags,
+                } = &mut *cutter;
                 if let Some(bytes) = bytes {
+                    lags.entry(rung).or_default().push(bytes);
                     segmenter.push(rung, bytes, events);
                 }
             }
@@ -71,8 +113,14 @@ impl Running {
     async fn finish(self, keep_below: Option<u64>) -> Run {
         let exit = self.encoder.finish().await;
         let mut cutter = self.cutter.lock().unwrap();
-        let Cutter { segmenter, events } = &mut *cutter;
+        let Cutter {
+            segmenter,
+            events,
+            lags,
+        } = &mut *cutter;
         segmenter.finish(events);
+        let most = |(rung, lag): (&Rung, &Lag)| (*rung, lag.most);
+        let audio_lags = lags.iter().map(most).collect();
         let mut events = std::mem::take(events);
         if let Some(limit) = keep_below {
             events.retain(
@@ -83,6 +131,7 @@ impl Running {
             plan: self.plan,
             exit,
             events,
+            audio_lags,
         }
     }
 }
@@ -326,6 +375,12 @@ impl Run {
         let leader = self.plan.rungs()[0];
         let duration = |rungs: &BTreeMap<Rung, (CutSegment, _)>| rungs[&leader].0.duration / 90;
         self.aligned().iter().map(duration).collect()
+    }
+
+    /// How far a rung's sound was behind its picture at most, in 90 kHz ticks, as a player that reads
+    /// along sees it.
+    pub fn most_audio_lag(&self, rung: Rung) -> i64 {
+        self.audio_lags[&rung]
     }
 
     /// Times of a rung's audio frames over the whole run, in the order they came.
