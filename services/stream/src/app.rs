@@ -20,7 +20,7 @@ use crate::{
     addresses::Addresses,
     config::Config,
     followers::Followers,
-    public_list::RecentCopies,
+    recent_copies::RecentCopies,
     routes,
     store::{MIGRATIONS, PublicQuery, Store, Usernames},
     sweeper::Sweeper,
