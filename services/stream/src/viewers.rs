@@ -24,13 +24,16 @@ const LEAST_GAP_MS: u32 = 1_000;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers with the count, and with the milliseconds to wait for a session that beats too fast.
+/// Times in the future are from before the server's clock was set back: they hold up nobody, and
+/// those farther off than a session lasts are forgotten.
 static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local now = redis.call('TIME')
          local ms = now[1] * 1000 + math.floor(now[2] / 1000)
          redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms - ARGV[2])
+         redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. ms + ARGV[2], '+inf')
          local last = redis.call('ZSCORE', KEYS[1], ARGV[1])
-         if last and ms - last < tonumber(ARGV[3]) then
+         if last and ms >= tonumber(last) and ms - last < tonumber(ARGV[3]) then
              return {redis.call('ZCARD', KEYS[1]), ARGV[3] - (ms - last)}
          end
          redis.call('ZADD', KEYS[1], ms, ARGV[1])
@@ -42,10 +45,10 @@ static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
 static COUNTS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local now = redis.call('TIME')
-         local since = now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1]
+         local ms = now[1] * 1000 + math.floor(now[2] / 1000)
          local counts = {}
          for i, key in ipairs(KEYS) do
-             counts[i] = redis.call('ZCOUNT', key, '(' .. since, '+inf')
+             counts[i] = redis.call('ZCOUNT', key, '(' .. ms - ARGV[1], ms + ARGV[1])
          end
          return counts",
     )

@@ -40,7 +40,7 @@ async fn watch(world: &World, stream: StreamId) -> (String, u64) {
 }
 
 /// Lets time pass since the last heartbeats of a stream.
-async fn later(world: &World, stream: StreamId, ms: u32) {
+async fn later(world: &World, stream: StreamId, ms: i64) {
     let mut redis = RedisClient::new(&world.config.redis).unwrap();
     redis::Script::new(
         "local all = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
@@ -165,6 +165,21 @@ async fn who_has_not_beaten_for_30_s_has_left() {
         .await
         .unwrap();
     assert_eq!(kept, 1);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_refuses_no_session_and_keeps_none_that_left() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await.id;
+    let (here, _) = watch(&world, stream).await;
+    watch(&world, stream).await;
+    for back_ms in [-10_000, -3_600_000] {
+        later(&world, stream, back_ms).await;
+        session(&world, stream, Some(&here)).await;
+    }
+    // The other one has left; its last heartbeat lies an hour ahead.
+    assert_eq!(world.show(stream).await["viewer_count"], 1);
 }
 
 #[tokio::test]
