@@ -199,7 +199,8 @@ mod tests {
             .unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         give_up_after(Duration::from_secs(1), &stream);
-        let filled = async { while stream.write_all(&[0; 64 * 1024]).await.is_ok() {} };
+        let bytes = vec![0; 64 * 1024];
+        let filled = async { while stream.write_all(&bytes).await.is_ok() {} };
         tokio::time::timeout(Duration::from_secs(30), filled)
             .await
             .expect("it is given up");
