@@ -166,11 +166,115 @@ async fn a_closed_publisher_is_gone_at_once() {
     obs.headers().await;
     let closer = connection.closer();
     let began = Instant::now();
-    closer.close();
-    closer.close();
+    closer.close(None);
+    closer.close(Some(Refusal::Busy));
     assert_eq!(in_time(connection.recv()).await, Err(RecvError::Closed));
     obs.is_closed().await;
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn who_is_sent_away_on_the_air_is_told_why_and_gone_within_a_second() {
+    let mut listener = listen(|_| {}).await;
+    let (mut obs, connection) = admitted(&mut listener).await;
+    obs.headers().await;
+    // More than anybody receives: bytes unread, which would reset the connection.
+    for index in 0..100 {
+        obs.frame(index * 33, index == 0, 9_000).await;
+    }
+    let began = Instant::now();
+    connection.closer().close(Some(Refusal::NoKeyframe));
+    drop(connection);
+    let (_, texts) = obs.hears().await;
+    assert!(
+        texts.contains(&Refusal::NoKeyframe.description().to_owned()),
+        "{texts:?}"
+    );
+    obs.is_closed().await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_publisher_that_takes_no_answers_can_be_closed_at_once() {
+    let mut listener = listen(|_| {}).await;
+    let (mut obs, connection) = admitted(&mut listener).await;
+    let ping = [0, 6, 0, 0, 0, 42];
+    // Each is answered, and no answer is read, until none can be written any more.
+    let pings = async {
+        loop {
+            obs.message(2, 4, 0, 0, &ping).await;
+        }
+    };
+    let stuck = async {
+        let mut received = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            if received == connection.bytes_received() {
+                return;
+            }
+            received = connection.bytes_received();
+        }
+    };
+    tokio::select! {
+        () = pings => {}
+        () = in_time(stuck) => {}
+    }
+    let began = Instant::now();
+    connection.closer().close(None);
+    obs.is_closed().await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_connection_that_only_chats_is_as_good_as_gone() {
+    let silence = Duration::from_millis(400);
+    let mut listener = listen(|config| config.no_data_timeout = silence).await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
+    obs.headers().await;
+    obs.frame(0, true, 500).await;
+    let chatting = async {
+        loop {
+            obs.message(2, 4, 0, 0, &[0, 6, 0, 0, 0, 42]).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ending = async {
+        loop {
+            match in_time(connection.recv()).await {
+                Ok(Some(_)) => {}
+                end => return end,
+            }
+        }
+    };
+    let end = tokio::select! {
+        () = chatting => unreachable!("it never ends"),
+        end = ending => end,
+    };
+    assert_eq!(end, Err(RecvError::NoData(silence)));
+}
+
+#[tokio::test]
+async fn further_tracks_and_damaged_messages_do_not_end_a_live() {
+    let mut listener = listen(|_| {}).await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
+    obs.headers().await;
+    // As OBS sends its second track, an end of sequence, and a frame that is cut off.
+    let further = [&[0x95, 0x00][..], b"mp4a", &[1, 0xde, 0xad]].concat();
+    for index in 0..150 {
+        obs.frame(index * 33, index == 0, 500).await;
+        obs.message(4, 8, 1, index * 33, &further).await;
+        obs.message(4, 9, 1, index * 33, &[0x27, 2]).await;
+        obs.message(4, 9, 1, index * 33, &[0x27, 1, 0, 0, 0, 0, 0, 1, 0, 0x41])
+            .await;
+    }
+    obs.stop(KEY).await;
+    let bytes = everything(&mut connection).await;
+    let mut units = 0;
+    Reader::new().push(&bytes, &mut |packet| {
+        units += i32::from(packet.start.is_some());
+    });
+    assert_eq!(units, 300);
+    assert_eq!(connection.messages_dropped(), 300);
 }
 
 #[tokio::test]
