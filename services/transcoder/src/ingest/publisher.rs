@@ -174,3 +174,30 @@ pub fn words_for(reason: DisconnectReason) -> Refusal {
         DisconnectReason::Replaced => Refusal::Replaced,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use marquee_rtmp::{MediaError, RecvError, SessionError};
+
+    use super::*;
+
+    #[test]
+    fn the_owner_learns_whether_the_source_or_the_line_was_to_blame() {
+        let codec = SessionError::Media(MediaError::Video("AV1"));
+        for (lost, reason) in [
+            (
+                RecvError::Protocol(codec),
+                "unusable_source: AV1 video is not supported; send H.264 or H.265",
+            ),
+            (
+                RecvError::NoData(Duration::from_secs(5)),
+                "publisher_lost: no data came for 5000 ms",
+            ),
+            (RecvError::Closed, "publisher_disconnected"),
+        ] {
+            assert_eq!(LostPublisher::from(lost).reason(), reason);
+        }
+    }
+}
