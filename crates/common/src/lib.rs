@@ -6,6 +6,8 @@
 #[cfg(feature = "server")]
 pub mod auth;
 #[cfg(feature = "io")]
+pub mod breaker;
+#[cfg(feature = "io")]
 pub mod config;
 pub mod contract;
 #[cfg(feature = "server")]

@@ -45,13 +45,13 @@ impl Telemetry {
 
     /// All metrics in Prometheus' text format.
     pub fn render(&self) -> String {
+        metrics::counter!("log_lines_lost_total").absolute(self.log.lost_lines());
         self.metrics.render()
     }
 
     /// Fold what histograms hold into their buckets; without it they grow until the next scrape.
     pub(crate) fn upkeep(&self) {
         self.metrics.run_upkeep();
-        metrics::counter!("log_lines_lost_total").absolute(self.log.lost_lines());
     }
 }
 

@@ -1,4 +1,4 @@
-//! One publisher's connection, and the task that serves it.
+//! One publisher's connection, as whoever accepts it has it. [`crate::publication`] serves it.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,27 +7,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use marquee_hls::ts::PACKET;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::listener::{Place, Shared};
-use crate::session::{SessionError, Step};
-use crate::wire::{MEDIA_BYTES, Wire};
+use crate::session::SessionError;
 use crate::{RecvError, Refusal};
-
-/// Pieces that may wait for [`Connection::recv`]: a frame each, or some of them, or a part of a large
-/// one. When it is full, nothing more is read, and TCP holds the publisher back.
-const HANDOVER: usize = 16;
-/// The longest piece, in whole packets.
-const PIECE_BYTES: usize = (256 << 10) / PACKET * PACKET;
-/// What is read of a publisher that has not been let in, to notice that it leaves. Encoders that begin
-/// to send before they may have the rest held back by TCP.
-const EARLY_BYTES: usize = 64 << 10;
-/// Encoders start when they are told that they may.
-const FIRST_DATA: Duration = Duration::from_secs(10);
 
 /// A publisher that asks to publish, or does. Dropping it disconnects the publisher.
 pub struct Connection {
@@ -40,7 +24,7 @@ pub struct Connection {
 
 /// What the publisher is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing yet.
     #[default]
     Pending,
@@ -49,16 +33,19 @@ enum Verdict {
 }
 
 /// What a connection, its task and its closers share.
-#[derive(Clone)]
-struct Link {
-    closed: CancellationToken,
-    end: Arc<OnceLock<End>>,
-    received: Arc<AtomicU64>,
+#[derive(Clone, Default)]
+pub(crate) struct Link {
+    pub(crate) closed: CancellationToken,
+    /// What the publisher is told when it is closed from this side.
+    pub(crate) words: Arc<OnceLock<Refusal>>,
+    pub(crate) end: Arc<OnceLock<End>>,
+    pub(crate) received: Arc<AtomicU64>,
+    pub(crate) dropped: Arc<AtomicU64>,
 }
 
 /// How a connection ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     /// By the publisher, or by our refusal.
     Peer,
     Closed,
@@ -68,6 +55,24 @@ enum End {
 }
 
 impl Connection {
+    /// A connection, and what its task needs of it.
+    pub(crate) fn new(
+        peer: SocketAddr,
+        key: String,
+        media: mpsc::Receiver<Bytes>,
+    ) -> (Self, Link, watch::Receiver<Verdict>) {
+        let (verdict, told) = watch::channel(Verdict::Pending);
+        let link = Link::default();
+        let connection = Self {
+            peer,
+            key,
+            media,
+            verdict,
+            link: link.clone(),
+        };
+        (connection, link, told)
+    }
+
     /// Where the publisher sends from.
     pub fn peer(&self) -> SocketAddr {
         self.peer
@@ -127,6 +132,11 @@ impl Connection {
         self.link.received.load(Ordering::Relaxed)
     }
 
+    /// Messages that could not be used and were done without.
+    pub fn messages_dropped(&self) -> u64 {
+        self.link.dropped.load(Ordering::Relaxed)
+    }
+
     /// A handle that ends this connection from anywhere.
     pub fn closer(&self) -> Closer {
         Closer(self.link.clone())
@@ -135,9 +145,11 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Refused, its task has something to say before it ends by itself.
-        if !matches!(*self.verdict.borrow(), Verdict::Refused(_)) {
-            self.link.closed.cancel();
+        match *self.verdict.borrow() {
+            // Its task has something to say before it ends by itself.
+            Verdict::Refused(_) => {}
+            Verdict::Pending => self.link.close(Some(Refusal::Unavailable)),
+            Verdict::Admitted => self.link.close(None),
         }
     }
 }
@@ -155,10 +167,24 @@ impl fmt::Debug for Connection {
 pub struct Closer(Link);
 
 impl Closer {
-    /// Disconnects the publisher now. [`Connection::recv`] answers [`RecvError::Closed`] at once; what
-    /// it has not given out by then is discarded. Again, or after the end: nothing happens.
-    pub fn close(&self) {
-        self.0.closed.cancel();
+    /// Disconnects the publisher now, or 200 ms later if it is to be told why. [`Connection::recv`]
+    /// answers [`RecvError::Closed`] at once; what it has not given out by then is discarded. Again, or
+    /// after the end: nothing happens.
+    pub fn close(&self, why: Option<Refusal>) {
+        self.0.close(why);
+    }
+}
+
+impl Link {
+    fn close(&self, why: Option<Refusal>) {
+        if self.closed.is_cancelled() {
+            return;
+        }
+        if let Some(why) = why {
+            // The first word counts.
+            let _ = self.words.set(why);
+        }
+        self.closed.cancel();
     }
 }
 
@@ -167,200 +193,5 @@ impl fmt::Debug for Closer {
         f.debug_struct("Closer")
             .field("closed", &self.0.closed.is_cancelled())
             .finish()
-    }
-}
-
-/// Serves a connection from its first byte to its end.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    place: Place,
-    stop: CancellationToken,
-) {
-    let mut wire = Wire::new(stream);
-    let shared = place.shared();
-    let setup = timeout(shared.config.setup_timeout, wire.until_publish());
-    let request = match stop.run_until_cancelled(setup).await {
-        None => return,
-        Some(Err(_)) => {
-            tracing::info!(%peer, "an RTMP connection did not ask to publish in time");
-            return;
-        }
-        Some(Ok(Err(error))) => {
-            tracing::info!(
-                %peer,
-                error = &error as &dyn std::error::Error,
-                "an RTMP connection came to nothing"
-            );
-            wire.farewell().await;
-            return;
-        }
-        Some(Ok(Ok(request))) => request,
-    };
-    drop(place);
-    if let Err(refusal) = shared.admission.check(&request.key, peer) {
-        tracing::info!(%peer, ?refusal, "an RTMP publisher was refused");
-        wire.session.refuse(refusal);
-        wire.farewell().await;
-        return;
-    }
-    publish(wire, peer, request.key, &shared).await;
-}
-
-/// Hands the connection to whoever accepts, and serves it.
-async fn publish(mut wire: Wire, peer: SocketAddr, key: String, shared: &Shared) {
-    let (sender, media) = mpsc::channel(HANDOVER);
-    let (verdict, told) = watch::channel(Verdict::Pending);
-    let link = Link {
-        closed: CancellationToken::new(),
-        end: Arc::default(),
-        received: Arc::default(),
-    };
-    let connection = Connection {
-        peer,
-        key,
-        media,
-        verdict,
-        link: link.clone(),
-    };
-    if shared.connections.try_send(connection).is_err() {
-        wire.session.refuse(Refusal::Busy);
-        wire.farewell().await;
-        return;
-    }
-    let mut publication = Publication {
-        wire,
-        media: sender,
-        told,
-        link: link.clone(),
-        no_data_timeout: shared.config.no_data_timeout,
-    };
-    let end = publication.run().await;
-    if let End::Protocol(error) = &end {
-        publication.wire.session.fail(error);
-    }
-    let at_once = end == End::Closed;
-    // Told by whoever receives: an end is logged once. Cannot be set yet.
-    let _ = link.end.set(end);
-    let Publication { wire, media, .. } = publication;
-    drop(media);
-    if !at_once {
-        wire.farewell().await;
-    }
-}
-
-/// A connection that asks to publish, or does.
-struct Publication {
-    wire: Wire,
-    media: mpsc::Sender<Bytes>,
-    told: watch::Receiver<Verdict>,
-    link: Link,
-    no_data_timeout: Duration,
-}
-
-impl Publication {
-    async fn run(&mut self) -> End {
-        match self.wait_for_verdict().await {
-            Ok(Verdict::Admitted) => {}
-            Ok(Verdict::Refused(refusal)) => {
-                self.wire.session.refuse(refusal);
-                return End::Peer;
-            }
-            // Dropped without a word.
-            Ok(Verdict::Pending) => {
-                self.wire.session.refuse(Refusal::Unavailable);
-                return End::Peer;
-            }
-            Err(end) => return end,
-        }
-        self.wire.session.admit();
-        if self.wire.flush().await.is_err() {
-            return End::Deaf;
-        }
-        self.serve().await
-    }
-
-    /// Reads on meanwhile, to notice a publisher that leaves; but not much, and looks at nothing.
-    async fn wait_for_verdict(&mut self) -> Result<Verdict, End> {
-        loop {
-            let decided = async {
-                let told = self.told.wait_for(|verdict| *verdict != Verdict::Pending);
-                told.await.map_or(Verdict::Pending, |verdict| *verdict)
-            };
-            let room = EARLY_BYTES.saturating_sub(self.wire.session.unread());
-            let read = tokio::select! {
-                verdict = decided => return Ok(verdict),
-                read = self.wire.read(room), if room > 0 => read,
-            };
-            self.took(&read)?;
-            self.wire.flush().await.map_err(|_| End::Deaf)?;
-        }
-    }
-
-    async fn serve(&mut self) -> End {
-        // What came before the verdict.
-        if let Err(end) = self.hand_over().await {
-            return end;
-        }
-        let mut patience = FIRST_DATA;
-        loop {
-            let deadline = Instant::now() + patience;
-            let read = tokio::select! {
-                biased;
-                () = self.link.closed.cancelled() => return End::Closed,
-                read = self.wire.read(MEDIA_BYTES) => read,
-                () = tokio::time::sleep_until(deadline) => return End::NoData(patience),
-            };
-            if let Err(end) = self.took(&read) {
-                return end;
-            }
-            patience = self.no_data_timeout;
-            if let Err(end) = self.hand_over().await {
-                return end;
-            }
-        }
-    }
-
-    fn took(&self, read: &std::io::Result<usize>) -> Result<(), End> {
-        match read {
-            // Reset or closed: it is gone, and may come back.
-            Ok(0) | Err(_) => Err(End::Peer),
-            Ok(bytes) => {
-                let bytes = u64::try_from(*bytes).unwrap_or(u64::MAX);
-                self.link.received.fetch_add(bytes, Ordering::Relaxed);
-                Ok(())
-            }
-        }
-    }
-
-    /// Looks at what came, answers it, and hands its media over.
-    async fn hand_over(&mut self) -> Result<(), End> {
-        loop {
-            let stepped = self.wire.session.step();
-            // What came before the end, or the error, counts.
-            let media = self.wire.session.take_media();
-            self.give(media).await?;
-            match stepped {
-                Ok(Step::Media) => {}
-                // A second publish is an error of the session's own.
-                Ok(Step::More | Step::Publish(_)) => break,
-                Ok(Step::Ended) => return Err(End::Peer),
-                Err(error) => return Err(End::Protocol(error)),
-            }
-        }
-        self.wire.flush().await.map_err(|_| End::Deaf)
-    }
-
-    /// Gives media to whoever receives, waiting while it lags.
-    async fn give(&mut self, mut media: Bytes) -> Result<(), End> {
-        while !media.is_empty() {
-            let piece = media.split_to(media.len().min(PIECE_BYTES));
-            tokio::select! {
-                biased;
-                () = self.link.closed.cancelled() => return Err(End::Closed),
-                sent = self.media.send(piece) => if sent.is_err() { return Err(End::Closed) },
-            }
-        }
-        Ok(())
     }
 }

@@ -13,6 +13,9 @@ pub enum MediaError {
     /// A form of AAC that has no ADTS header.
     #[error("this form of AAC is not supported; send AAC-LC with up to 8 channels")]
     AacForm,
+    /// A track beside the first one, or a form that only such tracks use.
+    #[error("only one {0} track is taken, in its plain form")]
+    ExtraTrack(&'static str),
     /// The encoder wrote something else than it should.
     #[error("{0}")]
     Damaged(&'static str),
@@ -85,22 +88,25 @@ pub(crate) fn video_tag(payload: &[u8]) -> Result<VideoTag<'_>, MediaError> {
         _ => return Err(MediaError::Video("this kind of")),
     }
     let (&packet, rest) = rest.split_first().ok_or(CUT_OFF)?;
+    if packet > 1 {
+        // The end of a sequence, which some write without a time.
+        return Ok(VideoTag::Nothing);
+    }
     let (time, data) = rest.split_first_chunk::<3>().ok_or(CUT_OFF)?;
     Ok(match packet {
         0 => VideoTag::Config(VideoCodec::H264, data),
-        1 => VideoTag::Frame(VideoFrame {
+        _ => VideoTag::Frame(VideoFrame {
             codec: VideoCodec::H264,
             keyframe,
             composition_ms: signed24(*time),
             data,
         }),
-        _ => VideoTag::Nothing,
     })
 }
 
 fn enhanced_video(packet: u8, keyframe: bool, rest: &[u8]) -> Result<VideoTag<'_>, MediaError> {
     if packet > 5 {
-        return Err(MediaError::Video("multitrack or extended"));
+        return Err(MediaError::ExtraTrack("video"));
     }
     let (four_cc, data) = rest.split_first_chunk::<4>().ok_or(CUT_OFF)?;
     let codec = match four_cc {
@@ -139,11 +145,8 @@ pub(crate) fn audio_tag(payload: &[u8]) -> Result<AudioTag<'_>, MediaError> {
         0 | 3 => return Err(MediaError::Audio("PCM")),
         7 | 8 => return Err(MediaError::Audio("G.711")),
         11 => return Err(MediaError::Audio("Speex")),
-        9 => {
-            return Err(MediaError::Audio(
-                "enhanced RTMP (Opus, AC-3, FLAC or multitrack)",
-            ));
-        }
+        9 if head & 0x0f > 3 => return Err(MediaError::ExtraTrack("audio")),
+        9 => return Err(MediaError::Audio("enhanced RTMP (Opus, AC-3 or FLAC)")),
         _ => return Err(MediaError::Audio("this kind of")),
     }
     let (&packet, data) = rest.split_first().ok_or(CUT_OFF)?;
@@ -186,8 +189,24 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_sequence_header_is_nothing() {
+    fn an_empty_sequence_header_and_an_end_of_sequence_are_nothing() {
         assert_eq!(audio_tag(&[0xaf, 0]), Ok(AudioTag::Nothing));
+        assert_eq!(video_tag(&[0x27, 2]), Ok(VideoTag::Nothing));
+        assert_eq!(video_tag(&[0x17, 2, 0, 0, 0]), Ok(VideoTag::Nothing));
+    }
+
+    #[test]
+    fn tracks_beside_the_first_are_known_as_such() {
+        let further_sound = [0x95, 0x00, b'm', b'p', b'4', b'a', 1, 0x21];
+        assert_eq!(
+            audio_tag(&further_sound),
+            Err(MediaError::ExtraTrack("audio"))
+        );
+        let further_picture = [0x96, 0x00, b'a', b'v', b'c', b'1', 1, 0x21];
+        assert_eq!(
+            video_tag(&further_picture),
+            Err(MediaError::ExtraTrack("video"))
+        );
     }
 
     #[test]

@@ -40,13 +40,19 @@
 //! Until it asks to publish, a connection holds at most 128 KiB of unfinished messages in at most 64
 //! chunk streams. From then to the verdict at most 64 KiB are read, and none of them is looked at; an
 //! encoder that sends before it may is held back by TCP. It has ten seconds, all together, to ask to
-//! publish. Commands are at most 64 KiB, nested at most eight deep. There are limits of connections
-//! that have not asked yet, for all and for each address.
+//! publish, three of them for the handshake. Commands are at most 64 KiB, nested at most eight deep.
+//! There are limits of connections that have not asked yet, for all and for each network; when all
+//! places are taken, the network that holds most gives up its oldest.
 //!
 //! # What a publisher can cost
 //! 10 MiB of unfinished messages, which is what the largest keyframe (8 MiB) needs, and that keyframe
 //! as MPEG-TS. Of frames that are cheap to send, no more than 256 KiB are made before they are handed
 //! over.
+//!
+//! # What is done without
+//! Tracks beside the first, damaged frames and commands that cannot be read do not end a live that has
+//! a usable track of that kind: they are dropped, counted ([`Connection::messages_dropped`]) and
+//! logged twice a minute at most. A hundred in a row of one kind do end it.
 //!
 //! # When the reader lags
 //! At most 16 pieces of 256 KiB wait. Nothing more is read from the socket, and TCP holds the publisher
@@ -65,6 +71,8 @@ mod flv;
 mod handshake;
 mod listener;
 mod nal;
+mod places;
+mod publication;
 mod publish;
 mod remux;
 mod session;

@@ -1,9 +1,8 @@
 //! The listening socket and the task that accepts.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -11,7 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::connection::{self, Connection};
+use crate::connection::Connection;
+use crate::places::Places;
+use crate::publication;
 use crate::{Admission, ListenerConfig, RtmpError};
 
 /// How long accepting rests after the system refused (it is out of descriptors, as a rule).
@@ -30,19 +31,7 @@ pub(crate) struct Shared {
     pub(crate) config: ListenerConfig,
     pub(crate) admission: Arc<dyn Admission>,
     pub(crate) connections: mpsc::Sender<Connection>,
-    setups: Mutex<Setups>,
-}
-
-#[derive(Default)]
-struct Setups {
-    all: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// One of the places for connections that have not asked to publish yet.
-pub(crate) struct Place {
-    shared: Arc<Shared>,
-    address: IpAddr,
+    places: Arc<Places>,
 }
 
 impl Listener {
@@ -56,11 +45,12 @@ impl Listener {
         let socket = TcpListener::bind(address).await.map_err(bound)?;
         let local_addr = socket.local_addr().map_err(bound)?;
         let (sender, connections) = mpsc::channel(config.max_pending.max(1));
+        let places = Places::new(config.max_setups, config.max_setups_per_network);
         let shared = Arc::new(Shared {
             config,
             admission,
             connections: sender,
-            setups: Mutex::default(),
+            places: Arc::new(places),
         });
         let stop = CancellationToken::new();
         let accepting = TaskTracker::new();
@@ -136,52 +126,13 @@ fn open(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, stop: &Cancel
         tracing::debug!(%peer, ?refusal, "an RTMP connection was closed at once");
         return;
     }
-    let Some(place) = shared.place(peer.ip()) else {
+    let Some(place) = shared.places.take(peer.ip()) else {
         tracing::debug!(%peer, "too many RTMP connections are being set up");
         return;
     };
     // Answers are small and waited for.
     let _ = stream.set_nodelay(true);
     // Owned by itself: it ends by its deadlines, by its `Connection`, or by `stop` until it has one.
-    tokio::spawn(connection::serve(stream, peer, place, stop.clone()));
-}
-
-impl Shared {
-    fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        let mut setups = self.setups();
-        let from_there = setups.by_address.get(&address).copied().unwrap_or_default();
-        if setups.all >= self.config.max_setups || from_there >= self.config.max_setups_per_address
-        {
-            return None;
-        }
-        setups.all += 1;
-        setups.by_address.insert(address, from_there + 1);
-        Some(Place {
-            shared: self.clone(),
-            address,
-        })
-    }
-
-    fn setups(&self) -> MutexGuard<'_, Setups> {
-        self.setups.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Place {
-    pub(crate) fn shared(&self) -> Arc<Shared> {
-        self.shared.clone()
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut setups = self.shared.setups();
-        setups.all -= 1;
-        if let Some(count) = setups.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                setups.by_address.remove(&self.address);
-            }
-        }
-    }
+    let (shared, stop) = (shared.clone(), stop.clone());
+    tokio::spawn(publication::serve(stream, peer, place, shared, stop));
 }

@@ -116,12 +116,12 @@ impl VideoConfig {
         Ok(Some(keyframe))
     }
 
-    /// The units of a frame that are not empty.
+    /// The units of a frame that are not empty. Some encoders pad a frame with less than a length.
     fn units<'a>(&self, data: &'a [u8]) -> impl Iterator<Item = Result<&'a [u8], MediaError>> {
         let length_bytes = self.length_bytes;
         let mut rest = data;
         std::iter::from_fn(move || {
-            while !rest.is_empty() {
+            while rest.len() >= length_bytes {
                 let taken = rest
                     .split_at_checked(length_bytes)
                     .and_then(|(length, after)| after.split_at_checked(number(length)));

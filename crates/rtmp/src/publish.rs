@@ -86,6 +86,12 @@ pub enum Refusal {
     Busy,
     /// The key cannot be checked now, or the service is about to stop.
     Unavailable,
+    /// Another encoder goes on with the broadcast.
+    Replaced,
+    /// Nothing came that decoding can start at.
+    NoKeyframe,
+    /// What is in the stream cannot be encoded.
+    Unservable,
 }
 
 impl Refusal {
@@ -108,6 +114,11 @@ impl Refusal {
             }
             Self::Busy => "There is no room at the moment. Try again in a few seconds.",
             Self::Unavailable => "The service is not available. Try again in a few seconds.",
+            Self::Replaced => "Another encoder has taken over with this stream key.",
+            Self::NoKeyframe => "No keyframe came. Set the keyframe interval to 2 seconds.",
+            Self::Unservable => {
+                "What the encoder sends cannot be used. Send H.264 with AAC, up to 4K."
+            }
         }
     }
 }

@@ -65,13 +65,22 @@ impl Remuxer {
         self.announced = Some(tracks);
     }
 
-    /// Takes a video message; `timestamp` is its time of decoding, 32 bits of milliseconds.
+    /// The tracks that there is something to decode of.
+    pub(crate) fn usable(&self) -> Tracks {
+        Tracks {
+            video: self.video.is_some(),
+            audio: self.audio.is_some(),
+        }
+    }
+
+    /// Takes a video message; `timestamp` is its time of decoding, 32 bits of milliseconds. Tells
+    /// whether there was anything in it. After an error it goes on as if the message had not come.
     pub(crate) fn video(
         &mut self,
         timestamp: u32,
         payload: &[u8],
         out: &mut BytesMut,
-    ) -> Result<(), MediaError> {
+    ) -> Result<bool, MediaError> {
         match video_tag(payload)? {
             VideoTag::Config(codec, record) => {
                 self.video = Some(VideoConfig::read(codec, record)?);
@@ -79,11 +88,11 @@ impl Remuxer {
             VideoTag::Frame(frame) => {
                 let Some(config) = self.video.as_ref().filter(|it| it.codec == frame.codec) else {
                     // Nothing can be decoded before its parameters are known.
-                    return Ok(());
+                    return Ok(false);
                 };
                 let mut data = BytesMut::new();
                 let Some(random_access) = config.write(&frame, &mut data)? else {
-                    return Ok(());
+                    return Ok(false);
                 };
                 let dts = self.clock.ticks(timestamp);
                 let unit = Unit {
@@ -95,23 +104,23 @@ impl Remuxer {
                 };
                 self.take(unit, out);
             }
-            VideoTag::Nothing => {}
+            VideoTag::Nothing => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// Takes an audio message.
+    /// Takes an audio message, as [`Remuxer::video`] does its own.
     pub(crate) fn audio(
         &mut self,
         timestamp: u32,
         payload: &[u8],
         out: &mut BytesMut,
-    ) -> Result<(), MediaError> {
+    ) -> Result<bool, MediaError> {
         match audio_tag(payload)? {
             AudioTag::Config(config) => self.audio = Some(AudioConfig::read(config)?),
             AudioTag::Frame(frame) => {
                 let Some(config) = self.audio else {
-                    return Ok(());
+                    return Ok(false);
                 };
                 let mut data = BytesMut::new();
                 config.write(frame, &mut data)?;
@@ -125,9 +134,9 @@ impl Remuxer {
                 };
                 self.take(unit, out);
             }
-            AudioTag::Nothing => {}
+            AudioTag::Nothing => return Ok(false),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Nothing more comes: writes what still waits.
@@ -151,10 +160,7 @@ impl Remuxer {
     }
 
     fn knows_its_tracks(&self) -> bool {
-        let seen = Tracks {
-            video: self.video.is_some(),
-            audio: self.audio.is_some(),
-        };
+        let seen = self.usable();
         let long = match (self.waiting.front(), self.waiting.back()) {
             (Some(first), Some(last)) => (last.dts - first.dts).abs() >= PATIENCE,
             _ => false,

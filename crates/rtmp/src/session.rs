@@ -11,12 +11,16 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use rand::Rng;
 
+mod media;
+
+pub(crate) use media::{Dropped, Headway};
+
 use crate::amf0::{self, Amf0Error, Value};
 use crate::chunk::{ChunkError, ChunkReader, FIRST_CHUNK_SIZE, Message, kind, write_message};
 use crate::flv::MediaError;
 use crate::handshake::{Handshake, NotRtmp};
 use crate::publish::{PathError, PublishRequest, Refusal, publish_path};
-use crate::remux::{Remuxer, Tracks};
+use crate::remux::Remuxer;
 
 /// What we tell publishers to use, and use ourselves.
 const CHUNK_SIZE: usize = 4096;
@@ -97,6 +101,8 @@ pub(crate) struct Session {
     out: BytesMut,
     out_chunk_size: usize,
     media: BytesMut,
+    used: u64,
+    dropped: Dropped,
     received: u64,
     acknowledged: u64,
     window: u32,
@@ -113,6 +119,8 @@ impl Session {
             out: BytesMut::new(),
             out_chunk_size: FIRST_CHUNK_SIZE,
             media: BytesMut::new(),
+            used: 0,
+            dropped: Dropped::default(),
             received: 0,
             acknowledged: 0,
             window: WINDOW,
@@ -155,6 +163,11 @@ impl Session {
     /// Bytes that came and were not looked at.
     pub(crate) fn unread(&self) -> usize {
         self.input.len()
+    }
+
+    /// Whether hands were shaken.
+    pub(crate) fn is_greeted(&self) -> bool {
+        matches!(self.handshake, Handshake::Done)
     }
 
     /// What is to be sent.
@@ -228,7 +241,15 @@ impl Session {
     }
 
     fn command(&mut self, payload: &[u8]) -> Result<Option<Step>, SessionError> {
-        let values = amf0::read_all(payload)?;
+        let values = match amf0::read_all(payload) {
+            Ok(values) => values,
+            // Those that matter while it publishes are plain.
+            Err(error) if matches!(self.state, State::Publishing) => {
+                self.dropped.add(error);
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let name = values.first().and_then(Value::as_str).unwrap_or_default();
         let transaction = values.get(1).and_then(Value::as_number).unwrap_or(0.0);
         match name {
@@ -302,49 +323,6 @@ impl Session {
         let request = publish_path(app, name)?;
         self.state = State::Asked;
         Ok(Step::Publish(request))
-    }
-
-    /// Metadata that cannot be read is done without.
-    fn data(&mut self, payload: &[u8]) {
-        let Ok(values) = amf0::read_all(payload) else {
-            return;
-        };
-        let is_metadata = values
-            .iter()
-            .take(2)
-            .any(|value| value.as_str() == Some("onMetaData"));
-        let Some(fields) = values.last().filter(|_| is_metadata) else {
-            return;
-        };
-        let has = |name| match fields.get(name) {
-            Some(Value::Number(id)) => *id != 0.0,
-            Some(Value::String(id)) => !id.is_empty(),
-            _ => false,
-        };
-        self.remuxer.announce(Tracks {
-            video: has("videocodecid"),
-            audio: has("audiocodecid"),
-        });
-    }
-
-    fn media(&mut self, message: &Message) -> Result<(), SessionError> {
-        match self.state {
-            State::New | State::Connected { .. } => {
-                return Err(SessionError::Order("media came before publish"));
-            }
-            // What an encoder had under way when it stopped.
-            State::Ended => return Ok(()),
-            State::Asked | State::Publishing => {}
-        }
-        let Message {
-            timestamp, payload, ..
-        } = message;
-        if message.kind == kind::VIDEO {
-            self.remuxer.video(*timestamp, payload, &mut self.media)?;
-        } else {
-            self.remuxer.audio(*timestamp, payload, &mut self.media)?;
-        }
-        Ok(())
     }
 
     fn status(&mut self, level: &str, code: &str, description: &str) {

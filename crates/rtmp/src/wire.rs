@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::publish::PublishRequest;
 use crate::session::{Session, SessionError, Step};
@@ -14,7 +14,9 @@ use crate::session::{Session, SessionError, Step};
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a connection that is over is still read, so that its last status is not lost: a socket
 /// that is closed with bytes unread resets the connection.
-const FAREWELL: Duration = Duration::from_secs(1);
+pub(crate) const FAREWELL: Duration = Duration::from_secs(1);
+/// The same of one that has to be gone at once.
+pub(crate) const SHORT_FAREWELL: Duration = Duration::from_millis(200);
 /// Read at once.
 const SETUP_BYTES: usize = 4 << 10;
 pub(crate) const MEDIA_BYTES: usize = 64 << 10;
@@ -31,6 +33,8 @@ pub(crate) struct Wire {
 pub(crate) enum SetupError {
     #[error("it left before it asked to publish")]
     Left,
+    #[error("it did not shake hands in time")]
+    NoHandshake,
     #[error("it cannot be read or written")]
     Io(#[from] io::Error),
     #[error(transparent)]
@@ -46,8 +50,12 @@ impl Wire {
         }
     }
 
-    /// Goes on until the publisher asks to publish.
-    pub(crate) async fn until_publish(&mut self) -> Result<PublishRequest, SetupError> {
+    /// Goes on until the publisher asks to publish. Only the handshake is bounded here.
+    pub(crate) async fn until_publish(
+        &mut self,
+        handshake: Duration,
+    ) -> Result<PublishRequest, SetupError> {
+        let deadline = Instant::now() + handshake;
         loop {
             let step = self.session.step();
             match step {
@@ -63,7 +71,15 @@ impl Wire {
                     return Err(error.into());
                 }
             }
-            if self.read(SETUP_BYTES).await? == 0 {
+            let is_greeted = self.session.is_greeted();
+            let read = self.read(SETUP_BYTES);
+            let read = if is_greeted {
+                read.await?
+            } else {
+                let in_time = timeout_at(deadline, read).await;
+                in_time.map_err(|_| SetupError::NoHandshake)??
+            };
+            if read == 0 {
                 return Err(SetupError::Left);
             }
         }
@@ -88,7 +104,7 @@ impl Wire {
     }
 
     /// Sends the last words and waits a moment until they are read.
-    pub(crate) async fn farewell(mut self) {
+    pub(crate) async fn farewell(mut self, limit: Duration) {
         let goodbye = async {
             self.flush().await?;
             self.stream.shutdown().await?;
@@ -96,6 +112,6 @@ impl Wire {
             io::Result::Ok(())
         };
         // It is gone either way.
-        let _ = timeout(FAREWELL, goodbye).await;
+        let _ = timeout(limit, goodbye).await;
     }
 }

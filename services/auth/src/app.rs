@@ -183,7 +183,8 @@ async fn prune(state: &AppState) {
                 .store
                 .delete_forgotten_sign_ins(&state.lockout)
                 .await?;
-            let revocations = state.revocations.prune().await?;
+            let lifetime = state.revocations.lifetime();
+            let revocations = state.store.delete_stale_revocations(lifetime).await?;
             let devices = state.store.delete_unused_devices().await?;
             learn_dearest_hash(state).await?;
             Ok::<_, sqlx::Error>((sessions, failures + revocations + devices))

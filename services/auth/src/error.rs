@@ -1,4 +1,5 @@
-//! Everything that can go wrong in a request, and the problem the client gets for it.
+//! Everything that can go wrong in a request, and the problem the client gets for it; and what can
+//! go wrong after one.
 
 use std::time::Duration;
 
@@ -62,6 +63,17 @@ pub enum AuthError {
     /// What the common crate has already made a problem of.
     #[error("refused")]
     Api(ApiError),
+}
+
+/// Why ended sessions were not announced.
+#[derive(Debug, thiserror::Error)]
+pub enum RevocationError {
+    /// Redis is away, or takes nothing.
+    #[error("Redis cannot be told of ended sessions")]
+    Redis(#[from] redis::RedisError),
+    /// They are announced, and will be once more.
+    #[error("auth_db cannot tell which ended sessions are to be announced")]
+    Database(#[from] sqlx::Error),
 }
 
 impl From<ApiError> for AuthError {

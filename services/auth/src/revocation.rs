@@ -12,7 +12,7 @@ use marquee_common::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::store::Store;
+use crate::{error::RevocationError, store::Store};
 
 /// Sessions announced by one round trip.
 const BATCH: usize = 1_000;
@@ -30,17 +30,6 @@ pub struct Revocations {
     store: Store,
     /// After this the session's last access token has expired by itself.
     lifetime: Duration,
-}
-
-/// Why ended sessions were not announced.
-#[derive(Debug, thiserror::Error)]
-pub enum RevocationError {
-    /// Redis is away, or takes nothing.
-    #[error("Redis cannot be told of ended sessions")]
-    Redis(#[from] redis::RedisError),
-    /// They are announced, and will be once more.
-    #[error("auth_db cannot tell which ended sessions are to be announced")]
-    Database(#[from] sqlx::Error),
 }
 
 impl Revocations {
@@ -118,8 +107,8 @@ impl Revocations {
         }
     }
 
-    /// Forgets what need not be announced any more. Returns the number of sessions.
-    pub async fn prune(&self) -> Result<u64, sqlx::Error> {
-        self.store.delete_stale_revocations(self.lifetime).await
+    /// How long a session that was ended is to be announced.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
     }
 }

@@ -1,6 +1,6 @@
 //! The service put together: state, routes, tasks.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
 use bytes::Bytes;
@@ -20,7 +20,7 @@ use crate::{
     addresses::Addresses,
     config::Config,
     followers::Followers,
-    public_list::RecentCopies,
+    recent_copies::RecentCopies,
     routes,
     store::{MIGRATIONS, PublicQuery, Store, Usernames},
     sweeper::Sweeper,
@@ -48,6 +48,9 @@ pub struct AppState {
     pub existing: Arc<RecentCopies<StreamId, bool>>,
     /// Who follows streams' events.
     pub followers: Followers,
+    /// How long one of them follows before its page has to ask again: no place is kept for ever by
+    /// who has forgotten it, and feeds spread over the instances anew.
+    pub feed_max_age: Duration,
     /// Calls to transcoders.
     pub transcoders: Transcoders,
     /// For work that outlives its request.
@@ -94,6 +97,7 @@ impl App {
             public_list: Arc::default(),
             existing: Arc::default(),
             followers: Followers::new(config.rules.event_followers_max),
+            feed_max_age: Duration::from_secs(config.rules.event_feed_max_s),
             transcoders: Transcoders::new(config.auth.internal_api_key.clone()),
             lifecycle: lifecycle.clone(),
         };

@@ -124,6 +124,10 @@ pub struct RulesConfig {
     /// Connections that may follow streams' events at this instance at a time.
     #[arg(long, env = "EVENT_FOLLOWERS_MAX", default_value_t = 10_000)]
     pub event_followers_max: u32,
+    /// Seconds one of them lasts at the most; its page then asks again.
+    #[arg(long, env = "EVENT_FEED_MAX_S", default_value_t = 1_200,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub event_feed_max_s: u64,
     /// Seconds beyond the grace after which a broadcast of which nothing is heard is over.
     #[arg(long, env = "SILENCE_MARGIN_S", default_value_t = 15)]
     pub silence_margin_s: u64,

@@ -1,9 +1,8 @@
 //! Cursors of lists: where a page ended, opaque to the client.
 
-use std::ops::Range;
-
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// Where a page of the public list ended, in the order of that list.
@@ -11,22 +10,34 @@ use uuid::Uuid;
 pub struct PublicPosition {
     /// Whether the last one was running.
     pub running: bool,
-    /// Its place in time, as Unix microseconds (what Postgres keeps).
-    #[serde(deserialize_with = "plausible_time")]
-    pub listed_at_us: i64,
+    /// Its place in time; as Unix microseconds in the text (what Postgres keeps).
+    #[serde(rename = "listed_at_us", with = "microseconds")]
+    pub listed_at: OffsetDateTime,
     /// Its id.
     pub id: Uuid,
 }
 
-/// The years 2000 to 9999, as Unix microseconds: what Postgres and the `time` crate both hold.
-const PLAUSIBLE: Range<i64> = 946_684_800_000_000..253_402_300_800_000_000;
+/// A time as Unix microseconds.
+mod microseconds {
+    use std::ops::Range;
 
-fn plausible_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    let us = i64::deserialize(deserializer)?;
-    if PLAUSIBLE.contains(&us) {
-        Ok(us)
-    } else {
-        Err(serde::de::Error::custom("no time of a stream"))
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _, ser};
+    use time::OffsetDateTime;
+
+    /// The years 2000 to 9999: what Postgres and the `time` crate both hold.
+    pub const PLAUSIBLE: Range<i128> = 946_684_800_000_000..253_402_300_800_000_000;
+
+    pub fn serialize<S: Serializer>(at: &OffsetDateTime, to: S) -> Result<S::Ok, S::Error> {
+        let us = i64::try_from(at.unix_timestamp_nanos() / 1_000).map_err(ser::Error::custom)?;
+        to.serialize_i64(us)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<OffsetDateTime, D::Error> {
+        let us = i128::from(i64::deserialize(from)?);
+        if !PLAUSIBLE.contains(&us) {
+            return Err(D::Error::custom("no time of a stream"));
+        }
+        OffsetDateTime::from_unix_timestamp_nanos(us * 1_000).map_err(D::Error::custom)
     }
 }
 
@@ -49,25 +60,37 @@ pub fn decode<T: DeserializeOwned>(text: &str) -> Result<T, BadCursor> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{microseconds::PLAUSIBLE, *};
 
     #[test]
     fn a_cursor_reads_back_and_anything_else_is_refused() {
         let position = PublicPosition {
             running: true,
-            listed_at_us: 1_753_000_000_000_005,
+            listed_at: OffsetDateTime::from_unix_timestamp_nanos(1_753_000_000_000_005_000)
+                .unwrap(),
             id: Uuid::now_v7(),
         };
         assert_eq!(decode(&encode(&position)), Ok(position));
         for text in ["", "%", "e30", &encode(&"x")] {
             assert_eq!(decode::<PublicPosition>(text), Err(BadCursor), "{text}");
         }
-        for listed_at_us in [i64::MIN, PLAUSIBLE.start - 1, PLAUSIBLE.end, i64::MAX] {
-            let forged = encode(&PublicPosition {
-                listed_at_us,
-                ..position
+        let forged = |listed_at_us: i128| {
+            let id = Uuid::now_v7();
+            let json = serde_json::json!({
+                "running": true, "listed_at_us": i64::try_from(listed_at_us).unwrap(), "id": id,
             });
-            assert_eq!(decode::<PublicPosition>(&forged), Err(BadCursor));
+            decode::<PublicPosition>(&encode(&json))
+        };
+        for plausible in [PLAUSIBLE.start, PLAUSIBLE.end - 1] {
+            assert!(forged(plausible).is_ok(), "{plausible}");
+        }
+        for us in [
+            i64::MIN.into(),
+            PLAUSIBLE.start - 1,
+            PLAUSIBLE.end,
+            i64::MAX.into(),
+        ] {
+            assert_eq!(forged(us), Err(BadCursor), "{us}");
         }
     }
 }

@@ -26,6 +26,9 @@ pub enum Error {
     /// 401 `unauthenticated`: the account was deleted or disabled after the token was issued.
     #[error("the account of user {0} is closed")]
     AccountClosed(UserId),
+    /// 409 `owner_disabled`: the owner's account was disabled, and they have made no key since.
+    #[error("the owner's account was disabled")]
+    OwnerDisabled,
     /// 422 `validation_failed`.
     #[error("{} fields are not as they should be", .0.len())]
     Invalid(Vec<FieldError>),
@@ -149,6 +152,11 @@ impl From<Error> for ApiError {
             )
             .with_field("stream_id", stream_id.to_string())
             .header(header::LOCATION, format!("/api/streams/{stream_id}")),
+            Error::OwnerDisabled => Self::conflict(
+                "owner_disabled",
+                "The account of this stream's owner was disabled: once it is enabled again and \
+                 they have signed in, they rotate the key themselves.",
+            ),
             Error::NotLive => Self::conflict("not_live", "Nothing is on the air to be stopped."),
             Error::KeyExpired => Self::new(
                 StatusCode::GONE,

@@ -18,7 +18,7 @@ pub mod followers;
 pub mod lifecycle;
 pub mod metadata;
 pub mod ownership;
-pub mod public_list;
+pub mod recent_copies;
 pub mod routes;
 pub mod store;
 pub mod stream_key;

@@ -2,15 +2,14 @@
 //!
 //! A stream's sessions are a sorted set by the time of their last heartbeat. Each question is one
 //! script on the server's clock: no two instances' clocks are compared, and a count never includes
-//! who left. Redis away costs the counts, and nobody a second of waiting: after a failure it is left
-//! alone for a moment.
+//! who left. Redis away costs the counts; once that is known, one question a second waits for it.
 
 use std::{
-    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, LazyLock},
+    time::Duration,
 };
 
-use marquee_common::{contract::StreamId, error_chain, redis::RedisClient};
+use marquee_common::{breaker::Breaker, contract::StreamId, error_chain, redis::RedisClient};
 use redis::{FromRedisValue, Script, ScriptInvocation};
 use uuid::Uuid;
 
@@ -25,13 +24,16 @@ const LEAST_GAP_MS: u32 = 1_000;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Answers with the count, and with the milliseconds to wait for a session that beats too fast.
+/// Times in the future are from before the server's clock was set back: they hold up nobody, and
+/// those farther off than a session lasts are forgotten.
 static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local now = redis.call('TIME')
          local ms = now[1] * 1000 + math.floor(now[2] / 1000)
          redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ms - ARGV[2])
+         redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. ms + ARGV[2], '+inf')
          local last = redis.call('ZSCORE', KEYS[1], ARGV[1])
-         if last and ms - last < tonumber(ARGV[3]) then
+         if last and ms >= tonumber(last) and ms - last < tonumber(ARGV[3]) then
              return {redis.call('ZCARD', KEYS[1]), ARGV[3] - (ms - last)}
          end
          redis.call('ZADD', KEYS[1], ms, ARGV[1])
@@ -43,10 +45,10 @@ static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| {
 static COUNTS: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local now = redis.call('TIME')
-         local since = now[1] * 1000 + math.floor(now[2] / 1000) - ARGV[1]
+         local ms = now[1] * 1000 + math.floor(now[2] / 1000)
          local counts = {}
          for i, key in ipairs(KEYS) do
-             counts[i] = redis.call('ZCOUNT', key, '(' .. since, '+inf')
+             counts[i] = redis.call('ZCOUNT', key, '(' .. ms - ARGV[1], ms + ARGV[1])
          end
          return counts",
     )
@@ -56,14 +58,7 @@ static COUNTS: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Clone)]
 pub struct Viewers {
     redis: RedisClient,
-    away: Arc<Mutex<Away>>,
-}
-
-/// Redis' absence.
-#[derive(Debug, Default)]
-struct Away {
-    /// When it may be asked again.
-    until: Option<Instant>,
+    breaker: Arc<Breaker>,
 }
 
 impl Viewers {
@@ -71,7 +66,7 @@ impl Viewers {
     pub fn new(redis: RedisClient) -> Self {
         Self {
             redis,
-            away: Arc::default(),
+            breaker: Arc::new(Breaker::new(PAUSE)),
         }
     }
 
@@ -111,34 +106,22 @@ impl Viewers {
     }
 
     async fn ask<T: FromRedisValue>(&self, call: &ScriptInvocation<'_>) -> Option<T> {
-        if self
-            .away()
-            .until
-            .is_some_and(|until| Instant::now() < until)
-        {
-            return None;
-        }
-        let answer = call.invoke_async(&mut self.redis.clone()).await;
-        let mut away = self.away();
-        match answer {
+        let attempt = self.breaker.attempt()?;
+        match call.invoke_async(&mut self.redis.clone()).await {
             Ok(answer) => {
-                if away.until.take().is_some() {
+                if attempt.succeeded() {
                     tracing::info!("viewers are counted again");
                 }
                 Some(answer)
             }
             Err(error) => {
-                if away.until.replace(Instant::now() + PAUSE).is_none() {
+                if attempt.failed() {
                     let error = error_chain(&error);
                     tracing::warn!(error, "viewers cannot be counted");
                 }
                 None
             }
         }
-    }
-
-    fn away(&self) -> MutexGuard<'_, Away> {
-        self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

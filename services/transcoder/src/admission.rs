@@ -7,7 +7,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -46,12 +46,20 @@ pub struct Doorman {
 
 #[derive(Debug, Default)]
 struct Tables {
-    bad_keys: HashMap<KeyHash, Instant>,
+    bad_keys: HashMap<KeyHash, BadKey>,
+    /// By network.
     addresses: HashMap<IpAddr, Bucket>,
     /// Keys that hold one of the machine's slots, also while their publisher is away.
     holders: HashMap<KeyHash, usize>,
     pending: usize,
     closed: bool,
+}
+
+/// A key that was refused: what its publisher was told, and until when it is told the same.
+#[derive(Clone, Copy, Debug)]
+struct BadKey {
+    told: Refusal,
+    until: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,15 +77,17 @@ impl Doorman {
         }
     }
 
-    /// Remembers a key that the stream service refused.
-    pub fn remember_bad(&self, key: KeyHash) {
+    /// Remembers a key that the stream service refused, and what its publisher was told: an encoder
+    /// that tries again is told the same.
+    pub fn remember_bad(&self, key: KeyHash, told: Refusal) {
         let mut tables = self.tables();
         let now = Instant::now();
         if tables.bad_keys.len() >= TABLE_LIMIT {
-            tables.bad_keys.retain(|_, until| *until > now);
+            tables.bad_keys.retain(|_, bad| bad.until > now);
         }
         if tables.bad_keys.len() < TABLE_LIMIT {
-            tables.bad_keys.insert(key, now + BAD_KEY_MEMORY);
+            let until = now + BAD_KEY_MEMORY;
+            tables.bad_keys.insert(key, BadKey { told, until });
         }
     }
 
@@ -120,10 +130,11 @@ impl Doorman {
     fn decide_key(&self, key: KeyHash, now: Instant) -> Result<(), NotNow> {
         let tables = self.tables();
         let full = tables.holders.len() >= self.capacity && !tables.holders.contains_key(&key);
+        let bad = tables.bad_keys.get(&key).filter(|bad| bad.until > now);
         if tables.closed {
             Err(NotNow::Closed)
-        } else if tables.bad_keys.get(&key).is_some_and(|until| *until > now) {
-            Err(NotNow::BadKey.counted())
+        } else if let Some(bad) = bad {
+            Err(NotNow::BadKey(bad.told).counted())
         } else if full || tables.pending >= MAX_PENDING {
             Err(NotNow::AtCapacity.counted())
         } else {
@@ -151,7 +162,8 @@ impl Doorman {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NotNow {
     Closed,
-    BadKey,
+    /// Refused a moment ago, and told this.
+    BadKey(Refusal),
     AtCapacity,
     TooOften,
 }
@@ -160,7 +172,7 @@ impl NotNow {
     fn counted(self) -> Self {
         let reason = match self {
             Self::Closed => "closed",
-            Self::BadKey => "known_bad_key",
+            Self::BadKey(_) => "known_bad_key",
             Self::AtCapacity => "at_capacity",
             Self::TooOften => "address_rate",
         };
@@ -173,7 +185,7 @@ impl From<NotNow> for Reject {
     fn from(reason: NotNow) -> Self {
         match reason {
             NotNow::Closed => Self::Unavailable,
-            NotNow::BadKey => Self::BadKey,
+            NotNow::BadKey(_) => Self::BadKey,
             NotNow::AtCapacity | NotNow::TooOften => Self::Busy,
         }
     }
@@ -183,7 +195,7 @@ impl From<NotNow> for Refusal {
     fn from(reason: NotNow) -> Self {
         match reason {
             NotNow::Closed => Self::Unavailable,
-            NotNow::BadKey => Self::UnknownKey,
+            NotNow::BadKey(told) => told,
             NotNow::AtCapacity | NotNow::TooOften => Self::Busy,
         }
     }
@@ -191,6 +203,7 @@ impl From<NotNow> for Refusal {
 
 impl Tables {
     fn spend_token(&mut self, peer: IpAddr, now: Instant) -> bool {
+        let peer = network_of(peer);
         if self.addresses.len() >= TABLE_LIMIT && !self.addresses.contains_key(&peer) {
             self.addresses.retain(|_, bucket| {
                 now.duration_since(bucket.at).as_secs_f64() * ADDRESS_RATE < ADDRESS_BURST
@@ -211,6 +224,16 @@ impl Tables {
         }
         bucket.tokens -= 1.0;
         true
+    }
+}
+
+/// An IPv4 address, or the /64 of an IPv6 one: whoever has one address of it has them all.
+fn network_of(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+        address @ IpAddr::V4(_) => address,
     }
 }
 
@@ -274,9 +297,10 @@ mod tests {
     fn a_key_refused_once_is_refused_from_memory_for_10_s() {
         let doorman = Doorman::new(1);
         let key = KeyHash::of("k");
-        doorman.remember_bad(key);
+        doorman.remember_bad(key, Refusal::Held);
         let now = Instant::now();
-        assert_eq!(doorman.decide(key, peer(), now), Err(NotNow::BadKey));
+        let refused = Err(NotNow::BadKey(Refusal::Held));
+        assert_eq!(doorman.decide(key, peer(), now), refused);
         assert_eq!(doorman.decide(key, peer(), now + BAD_KEY_MEMORY), Ok(()));
     }
 
@@ -318,6 +342,17 @@ mod tests {
     }
 
     #[test]
+    fn a_network_of_ipv6_counts_as_one_address() {
+        let doorman = Doorman::new(1);
+        let now = Instant::now();
+        let from = |network, host| IpAddr::from([0x2001, 0xdb8, 1, network, 0, 0, 0, host]);
+        let knock = |peer| doorman.decide(KeyHash::of("k"), peer, now).is_ok();
+        let admitted = (0..100).filter(|host| knock(from(2, *host))).count();
+        assert_eq!(admitted, 20);
+        assert!(knock(from(3, 1)));
+    }
+
+    #[test]
     fn a_stream_id_that_is_no_publish_request_is_told_so() {
         let doorman = Doorman::new(1);
         let from = SocketAddr::from(([127, 0, 0, 1], 9));
@@ -332,8 +367,14 @@ mod tests {
         let from = SocketAddr::from(([127, 0, 0, 1], 9));
         let check = |key| marquee_rtmp::Admission::check(&doorman, key, from);
         let knock = || marquee_rtmp::Admission::knock(&doorman, from);
-        doorman.remember_bad(KeyHash::of("bad"));
-        assert_eq!(check("bad"), Err(Refusal::UnknownKey));
+        for (key, told) in [
+            ("bad", Refusal::UnknownKey),
+            ("expired", Refusal::ExpiredKey),
+            ("held", Refusal::Held),
+        ] {
+            doorman.remember_bad(KeyHash::of(key), told);
+            assert_eq!(check(key), Err(told), "told what the first one was told");
+        }
         assert_eq!(check("other"), Ok(()));
         let admitted = (0..100).filter(|_| knock().is_ok()).count();
         assert!((20..30).contains(&admitted), "{admitted}");

@@ -3,7 +3,7 @@
 
 mod publisher;
 
-pub use publisher::{Closer, Publisher, Transport, TransportStats};
+pub use publisher::{Closer, LostPublisher, Publisher, Transport, TransportStats, words_for};
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -124,8 +124,13 @@ impl Ingest {
         let asked_at = Instant::now();
         let answer = tokio::select! {
             answer = tokio::time::timeout(CHECK_TIME, self.authority.authorize(&question)) => answer,
-            () = keep(&mut transport, &mut waiting) => {
-                tracing::info!(%peer, "a publisher left, or sent too much, before its key was checked");
+            kept = keep(&mut transport, &mut waiting) => {
+                let error = kept.err();
+                tracing::info!(
+                    %peer,
+                    error = error.as_ref().map(|error| error as &dyn std::error::Error),
+                    "a publisher left, or sent too much, before its key was checked"
+                );
                 return;
             }
         };
@@ -139,14 +144,15 @@ impl Ingest {
                 self.admit(key, authorized, asked_at, publisher).await;
             }
             Ok(Err(Refusal::BadKey { code })) => {
-                self.doorman.remember_bad(key);
-                refused(&code);
-                tracing::info!(%peer, protocol = name(protocol), code, "a publisher was refused");
-                transport.refuse(match code.as_str() {
+                let told = match code.as_str() {
                     "stream_key_expired" => Told::ExpiredKey,
                     "held" => Told::Held,
                     _ => Told::UnknownKey,
-                });
+                };
+                self.doorman.remember_bad(key, told);
+                refused(&code);
+                tracing::info!(%peer, protocol = name(protocol), code, "a publisher was refused");
+                transport.refuse(told);
             }
             Ok(Err(Refusal::Contended)) => {
                 refused("key_contended");
@@ -211,15 +217,16 @@ fn name(protocol: IngestProtocol) -> &'static str {
 }
 
 /// Keeps what comes until the bound, or until the publisher leaves.
-async fn keep(transport: &mut Transport, waiting: &mut VecDeque<Bytes>) {
+async fn keep(
+    transport: &mut Transport,
+    waiting: &mut VecDeque<Bytes>,
+) -> Result<(), LostPublisher> {
     let mut bytes = 0;
-    while bytes <= CHECK_BYTES {
-        match transport.recv().await {
-            Some(chunk) => {
-                bytes += chunk.len();
-                waiting.push_back(chunk);
-            }
-            None => return,
-        }
+    while bytes <= CHECK_BYTES
+        && let Some(chunk) = transport.recv().await?
+    {
+        bytes += chunk.len();
+        waiting.push_back(chunk);
     }
+    Ok(())
 }

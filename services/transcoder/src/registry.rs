@@ -14,6 +14,7 @@ use marquee_common::contract::{
     BroadcastId, StreamId,
     ingest::{Authorized, BroadcastState, DisconnectReason, RenewBroadcast, RenewedBroadcast},
 };
+use marquee_rtmp::Refusal;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -23,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admission::{KeyHash, SlotGuard},
     events::Word,
-    ingest::{Closer, Publisher},
+    ingest::{Closer, Publisher, words_for},
     lease::Lease,
     session::{Session, SessionContext},
 };
@@ -255,7 +256,7 @@ impl Registry {
                 if reason == DisconnectReason::Replaced {
                     session.lease.supersede();
                 }
-                session.close_publisher();
+                session.close_publisher(words_for(reason));
                 session.tell(Command::Disconnect(reason)).await.is_ok()
             }
             _ => false,
@@ -368,9 +369,10 @@ impl SessionHandle {
         Ok(())
     }
 
-    fn close_publisher(&self) {
+    fn close_publisher(&self, why: Refusal) {
         let publisher = self.publisher.lock();
-        publisher.unwrap_or_else(PoisonError::into_inner).close();
+        let publisher = publisher.unwrap_or_else(PoisonError::into_inner);
+        publisher.close(Some(why));
     }
 
     async fn tell(&self, command: Command) -> Result<(), AttachError> {

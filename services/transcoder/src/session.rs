@@ -21,6 +21,7 @@ use marquee_common::contract::ingest::{
     Authorized, DisconnectReason, EndData, FinalizeRequest, LiveData, TranscoderEventKind,
 };
 use marquee_hls::PartTarget;
+use marquee_rtmp::Refusal;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -99,8 +100,10 @@ pub struct Session {
 
 /// Why a publisher is no longer served.
 enum Served {
-    /// It left, or sent nothing usable; it may come back. The reason is for the operator.
+    /// It left; it may come back. The reason is for the operator.
     Left(EndData),
+    /// It is sent away and told why; it may come back.
+    SentAway(EndData, Refusal),
     /// The session was told something meanwhile.
     Told(Command),
 }
@@ -167,7 +170,7 @@ impl Session {
             let told = match publisher.take() {
                 Some(publisher) => match self.serve(publisher).await {
                     Served::Told(command) => command,
-                    Served::Left(reason) => {
+                    Served::Left(reason) | Served::SentAway(reason, _) => {
                         tracing::info!(
                             reason = reason.reason,
                             "the publisher is gone; the grace runs"

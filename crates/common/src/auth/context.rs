@@ -1,6 +1,6 @@
 //! The keys by which callers are believed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
@@ -10,10 +10,15 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::{
+    breaker::Breaker,
     config::{AuthConfig, Secret, TokenConfig},
     contract::{AccessClaims, SessionId},
+    error_chain,
     redis::RedisClient,
 };
+
+/// After a failure Redis is not asked for this long, so that not each request waits anew.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Redis key that says that a session is over before its tokens are; auth sets it with the time
 /// an access token lives.
@@ -48,12 +53,53 @@ struct Inner {
     /// Its SHA-256.
     internal_api_key: [u8; 32],
     allowed_origins: Vec<String>,
-    revoked: Option<RedisClient>,
+    revoked: Option<RevokedSessions>,
+}
+
+/// The sessions that auth has ended, in Redis.
+struct RevokedSessions {
+    redis: RedisClient,
+    breaker: Breaker,
+}
+
+impl RevokedSessions {
+    const fn new(redis: RedisClient) -> Self {
+        Self {
+            redis,
+            breaker: Breaker::new(PAUSE),
+        }
+    }
+
+    /// Whether a session was ended; `false` while Redis is away.
+    async fn contain(&self, session: SessionId) -> bool {
+        let Some(attempt) = self.breaker.attempt() else {
+            return false;
+        };
+        match self.redis.clone().exists(revoked_key(session)).await {
+            Ok(revoked) => {
+                if attempt.succeeded() {
+                    tracing::info!("revoked sessions are known again");
+                }
+                revoked
+            }
+            Err(error) => {
+                if attempt.failed() {
+                    let error = error_chain(&error);
+                    tracing::warn!(
+                        error,
+                        "revoked sessions are not known; tokens last until exp"
+                    );
+                }
+                false
+            }
+        }
+    }
 }
 
 impl AuthContext {
     /// With `revoked`, each token's session is looked up there; while Redis is away, or without
-    /// it, a token is good until it expires.
+    /// it, a token is good until it expires. A Redis that hangs is waited for by one request a
+    /// second.
     pub fn new(config: &AuthConfig, revoked: Option<RedisClient>) -> Self {
         Self::with_keys(
             config.jwt_secret_key.expose().as_bytes(),
@@ -85,7 +131,7 @@ impl AuthContext {
                 .iter()
                 .map(|origin| origin.trim().trim_end_matches('/').to_owned())
                 .collect(),
-            revoked,
+            revoked: revoked.map(RevokedSessions::new),
         }))
     }
 
@@ -145,17 +191,10 @@ impl AuthContext {
     }
 
     async fn is_revoked(&self, session: SessionId) -> bool {
-        let Some(redis) = &self.0.revoked else {
-            return false;
-        };
-        redis
-            .clone()
-            .exists(revoked_key(session))
-            .await
-            .unwrap_or_else(|error: redis::RedisError| {
-                tracing::debug!(%error, "revoked sessions are not known; tokens last until exp");
-                false
-            })
+        match &self.0.revoked {
+            Some(sessions) => sessions.contain(session).await,
+            None => false,
+        }
     }
 
     /// Whether `key` is the internal API key. Hashes are compared, in constant time, so that

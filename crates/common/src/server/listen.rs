@@ -12,6 +12,7 @@ use std::{
 use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -30,6 +31,12 @@ use super::{
 /// our own clients (50 s) keep idle connections, so that it is never the server that closes one
 /// under a request already on its way.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a peer may acknowledge nothing of what was sent, or take nothing of what waits to be:
+/// as long as nginx bears it. Without a limit a client whose host has vanished keeps its connection,
+/// and what it takes here, for the quarter of an hour in which the kernel tries again, and one
+/// that never reads keeps it for good.
+const USER_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Accept until the drain begins. Connections go on in tasks of `lifecycle`, each counted in
 /// `connections` until it ends.
@@ -71,6 +78,7 @@ async fn serve(
 ) {
     // Small answers are complete messages; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
+    give_up_after(USER_TIMEOUT, &stream);
     let watched = Watched::new(Lingering::new(stream));
     let doubt = watched.doubt();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -108,6 +116,12 @@ async fn serve(
         // The client broke off or sent no HTTP; requests that had begun are in the access log.
         tracing::debug!(%peer, %error, "connection ended");
     }
+}
+
+/// Breaks the connection once nothing of what is sent gets through for `silence`.
+fn give_up_after(silence: Duration, stream: &TcpStream) {
+    // Where the system knows no such limit, its own holds.
+    let _ = SockRef::from(stream).set_tcp_user_timeout(Some(silence));
 }
 
 async fn answer(router: Router, request: axum::extract::Request) -> axum::response::Response {
@@ -210,5 +224,27 @@ pub async fn obey_signals(lifecycle: Lifecycle) {
         if round > 0 {
             lifecycle.hard_token().cancel();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_never_reads_is_cut_off() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (mut stream, _) = listener.accept().await.unwrap();
+        give_up_after(Duration::from_secs(1), &stream);
+        let bytes = vec![0; 64 * 1024];
+        let filled = async { while stream.write_all(&bytes).await.is_ok() {} };
+        tokio::time::timeout(Duration::from_secs(30), filled)
+            .await
+            .expect("it is given up");
     }
 }

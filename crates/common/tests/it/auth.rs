@@ -1,5 +1,7 @@
 //! Who is believed, and who is not.
 
+use std::time::{Duration, Instant};
+
 use axum::{
     Router,
     body::Body,
@@ -7,17 +9,20 @@ use axum::{
     routing::any,
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::future::join_all;
 use marquee_common::{
     auth::{Admin, AuthContext, Internal, OptionalUser, User, revoked_key},
     config::TokenConfig,
     contract::{AccessClaims, Role},
     redis::{RedisClient, RedisConfig},
 };
+use marquee_testkit::eventually;
 use redis::AsyncCommands;
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::setup::{
-    app, auth_config, auth_context, call, claims, json as body, redis_client, secret,
+    PATIENCE, app, auth_config, auth_context, call, claims, json as body, redis_client, secret,
 };
 
 fn routes(auth: AuthContext) -> Router {
@@ -200,6 +205,37 @@ async fn without_redis_a_token_is_good_until_it_expires() {
     let auth = AuthContext::new(&auth_config(), Some(redis));
     let token = auth.issue(&claims());
     assert_eq!(answer_of(auth, bearer("/user", &token)).await, ok("ada"));
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_is_waited_for_by_one_of_fifty_requests() {
+    // It accepts and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let redis = RedisClient::new(&RedisConfig {
+        redis_host: "127.0.0.1".to_owned(),
+        redis_port: silent.local_addr().unwrap().port(),
+    })
+    .unwrap();
+    let auth = AuthContext::new(&auth_config(), Some(redis));
+    let token = auth.issue(&claims());
+    auth.verify(&token).await.unwrap();
+    let began = Instant::now();
+    // It is tried again after each second, by one.
+    eventually("seconds are over", PATIENCE, async || {
+        let calls = (0..50).map(|_| async {
+            let began = Instant::now();
+            auth.verify(&token).await.unwrap();
+            began.elapsed()
+        });
+        let waits = join_all(calls).await;
+        let waited = waits
+            .iter()
+            .filter(|wait| **wait > Duration::from_millis(500))
+            .count();
+        assert!(waited <= 1, "{waits:?}");
+        (began.elapsed() > Duration::from_millis(2_500)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

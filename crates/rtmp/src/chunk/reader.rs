@@ -81,6 +81,11 @@ impl ChunkReader {
         self.most_unfinished = MOST_UNFINISHED;
     }
 
+    /// Bytes of messages that are not whole yet.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
     /// The publisher gives up a message that it has begun.
     pub(crate) fn abort(&mut self, stream: u32) {
         if let Some(stream) = self.streams.get_mut(&stream) {

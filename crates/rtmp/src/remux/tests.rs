@@ -193,6 +193,38 @@ fn a_frame_whose_lengths_do_not_fit_is_damaged() {
     ));
 }
 
+#[test]
+fn a_frame_that_is_padded_with_less_than_a_length_is_whole() {
+    for padding in 1..4 {
+        let (mut remuxer, mut out) = (Remuxer::default(), BytesMut::new());
+        remuxer.announce(Tracks {
+            video: true,
+            audio: false,
+        });
+        remuxer.video(0, &avc_config(), &mut out).unwrap();
+        let mut tag = frame(true, 0, &[IDR]);
+        tag.resize(tag.len() + padding, 0);
+        assert_eq!(remuxer.video(0, &tag, &mut out), Ok(true));
+        assert_eq!(read(&out).len(), 1);
+    }
+}
+
+#[test]
+fn a_frame_with_nothing_in_it_is_left_out() {
+    let (mut remuxer, mut out) = (Remuxer::default(), BytesMut::new());
+    remuxer.video(0, &avc_config(), &mut out).unwrap();
+    for units in [&[][..], &[&[][..]], &[&[0x09, 0xf0][..]]] {
+        let tag = frame(true, 0, units);
+        assert_eq!(remuxer.video(0, &tag, &mut out), Ok(false));
+    }
+    let slices = vec![SLICE; 1025];
+    let tag = frame(false, 0, &slices);
+    assert!(matches!(
+        remuxer.video(0, &tag, &mut out),
+        Err(MediaError::Damaged(_))
+    ));
+}
+
 proptest! {
     #[test]
     fn no_payload_whatever_makes_it_panic(

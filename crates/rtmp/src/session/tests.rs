@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 
+use super::media::MOST_DROPPED_IN_A_ROW;
 use super::*;
 
 /// What an encoder sends.
@@ -224,6 +225,101 @@ fn media_of(conversation: &[u8], piece: usize) -> BytesMut {
         }
     }
     media
+}
+
+/// On the air, with both tracks.
+fn on_air() -> Session {
+    let mut encoder = Encoder::new();
+    encoder
+        .connect("live")
+        .publish("KEY")
+        .send(kind::AUDIO, 1, &[0xaf, 0, 0x12, 0x10])
+        .send(kind::VIDEO, 1, &sequence_header(20));
+    let (mut session, end) = hold(&encoder);
+    assert_eq!(end, Ok(Step::More));
+    session.take_output();
+    session
+}
+
+fn send(session: &mut Session, kind: u8, payload: &[u8]) -> Result<Step, SessionError> {
+    let mut encoder = Encoder::default();
+    encoder.send(kind, 1, payload);
+    session.receive(&encoder.0);
+    session.step()
+}
+
+const PICTURE: [u8; 10] = [0x17, 1, 0, 0, 0, 0, 0, 0, 1, 0x65];
+
+#[test]
+fn a_live_goes_on_without_what_it_cannot_use() {
+    let long_sound = [&[0xaf, 1][..], &[7; 9000]].concat();
+    for (what, kind, payload) in [
+        (
+            "a further track",
+            kind::AUDIO,
+            &[0x95, 0, b'm', b'p', b'4', b'a'][..],
+        ),
+        (
+            "a further picture",
+            kind::VIDEO,
+            &[0x96, 0, b'a', b'v', b'c', b'1'],
+        ),
+        (
+            "another codec",
+            kind::VIDEO,
+            &[0x90, b'a', b'v', b'0', b'1', 0],
+        ),
+        ("another codec", kind::AUDIO, &[0x2f, 0]),
+        (
+            "a frame cut off",
+            kind::VIDEO,
+            &[0x27, 1, 0, 0, 0, 0, 0, 1, 0, 0x41],
+        ),
+        ("a header cut off", kind::VIDEO, &[0x17, 0, 0, 0, 0, 1]),
+        ("sound too long", kind::AUDIO, &long_sound),
+        ("an unknown value", kind::COMMAND, &[2, 0, 1, b'x', 0x33]),
+    ] {
+        let mut session = on_air();
+        assert_eq!(send(&mut session, kind, payload), Ok(Step::More), "{what}");
+        assert_eq!(session.dropped().count, 1, "{what}");
+        assert!(session.take_media().is_empty(), "{what}");
+        let before = session.headway();
+        assert_eq!(send(&mut session, kind::VIDEO, &PICTURE), Ok(Step::More));
+        assert!(!session.take_media().is_empty(), "{what}");
+        assert!(session.headway() > before, "{what}");
+    }
+}
+
+#[test]
+fn a_hundred_useless_messages_of_a_kind_in_a_row_end_it() {
+    let damaged = [0x27, 1, 0, 0, 0, 0, 0, 1, 0, 0x41];
+    let mut session = on_air();
+    for _ in 0..MOST_DROPPED_IN_A_ROW - 1 {
+        send(&mut session, kind::VIDEO, &damaged).unwrap();
+    }
+    // A good one begins the count anew; one of sound does not.
+    send(&mut session, kind::VIDEO, &PICTURE).unwrap();
+    for _ in 0..MOST_DROPPED_IN_A_ROW {
+        send(&mut session, kind::VIDEO, &damaged).unwrap();
+        send(&mut session, kind::AUDIO, &[0xaf, 1, 7]).unwrap();
+    }
+    let end = send(&mut session, kind::VIDEO, &damaged);
+    assert!(matches!(end, Err(SessionError::Media(_))), "{end:?}");
+}
+
+#[test]
+fn what_is_useless_or_no_media_is_no_headway() {
+    let mut session = on_air();
+    let before = session.headway();
+    send(&mut session, kind::USER_CONTROL, &[0, 6, 0, 0, 0, 42]).unwrap();
+    send(&mut session, kind::AUDIO, &[0x2f, 0]).unwrap();
+    assert!(session.headway() <= before);
+    // A part of a picture is some.
+    let mut encoder = Encoder::default();
+    encoder.send(kind::VIDEO, 1, &[0x27; 5000]);
+    session.receive(&encoder.0[..3000]);
+    session.step().unwrap();
+    assert!(session.headway() > before);
 }
 
 proptest! {

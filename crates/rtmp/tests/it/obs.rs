@@ -43,7 +43,11 @@ fn number(value: f64) -> Vec<u8> {
 impl Obs {
     /// Connects and shakes hands.
     pub async fn connect_to(server: SocketAddr) -> Self {
-        let mut stream = TcpStream::connect(server).await.unwrap();
+        Self::greet(TcpStream::connect(server).await.unwrap()).await
+    }
+
+    /// Shakes hands.
+    pub async fn greet(mut stream: TcpStream) -> Self {
         stream.write_all(&[3]).await.unwrap();
         stream.write_all(&[7; 1536]).await.unwrap();
         let mut answer = vec![0; 1 + 2 * 1536];
@@ -65,8 +69,8 @@ impl Obs {
         self.hears().await
     }
 
-    /// All up to `publish`.
-    pub async fn request(&mut self, key: &str) {
+    /// Connects to the application.
+    pub async fn connect(&mut self) {
         let text = |field: &str, value: &str| [name(field), string(value)].concat();
         let amount = |field: &str, value: f64| [name(field), number(value)].concat();
         let object = [
@@ -88,6 +92,11 @@ impl Obs {
         let (name, texts) = self.hears().await;
         assert_eq!(name, "_result");
         assert!(texts.contains(&"NetConnection.Connect.Success".to_owned()));
+    }
+
+    /// All up to `publish`.
+    pub async fn request(&mut self, key: &str) {
+        self.connect().await;
         self.message(2, 1, 0, 0, &4096_u32.to_be_bytes()).await;
         self.chunk_size = 4096;
         let null = || vec![5];

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use marquee_hls::ts::{PacketKind, Reader, StreamType};
 use marquee_rtmp::{Connection, Listener, RecvError, Refusal};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 
 use crate::obs::Obs;
 use crate::{accept, everything, in_time, listen};
@@ -166,11 +168,122 @@ async fn a_closed_publisher_is_gone_at_once() {
     obs.headers().await;
     let closer = connection.closer();
     let began = Instant::now();
-    closer.close();
-    closer.close();
+    closer.close(None);
+    closer.close(Some(Refusal::Busy));
     assert_eq!(in_time(connection.recv()).await, Err(RecvError::Closed));
     obs.is_closed().await;
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn who_is_sent_away_on_the_air_is_told_why_and_gone_within_a_second() {
+    let mut listener = listen(|_| {}).await;
+    let (mut obs, connection) = admitted(&mut listener).await;
+    obs.headers().await;
+    // More than anybody receives: bytes unread, which would reset the connection.
+    for index in 0..100 {
+        obs.frame(index * 33, index == 0, 9_000).await;
+    }
+    let began = Instant::now();
+    connection.closer().close(Some(Refusal::NoKeyframe));
+    drop(connection);
+    let (_, texts) = obs.hears().await;
+    assert!(
+        texts.contains(&Refusal::NoKeyframe.description().to_owned()),
+        "{texts:?}"
+    );
+    obs.is_closed().await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_publisher_that_takes_no_answers_can_be_closed_at_once() {
+    let mut listener = listen(|_| {}).await;
+    // With little room for answers that are not read.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let stream = socket.connect(listener.local_addr()).await.unwrap();
+    let mut obs = Obs::greet(stream).await;
+    obs.request(KEY).await;
+    let connection = accept(&mut listener).await;
+    connection.admit();
+    obs.hears().await;
+    // Each is answered, until no answer can be written any more; then nothing is read either.
+    let pings = async {
+        loop {
+            obs.message(2, 4, 0, 0, &[0, 6, 0, 0, 0, 42]).await;
+        }
+    };
+    let stuck = async {
+        let mut received = u64::MAX;
+        while received != connection.bytes_received() {
+            received = connection.bytes_received();
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        assert!(received > 0);
+    };
+    tokio::select! {
+        () = pings => {}
+        () = in_time(stuck) => {}
+    }
+    let began = Instant::now();
+    connection.closer().close(None);
+    // Still without reading: an answer that is taken would set it free.
+    let closed = async { while obs.stream.write_all(&[0; 4096]).await.is_ok() {} };
+    in_time(closed).await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_connection_that_only_chats_is_as_good_as_gone() {
+    let silence = Duration::from_millis(400);
+    let mut listener = listen(|config| config.no_data_timeout = silence).await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
+    obs.headers().await;
+    obs.frame(0, true, 500).await;
+    let chatting = async {
+        loop {
+            obs.message(2, 4, 0, 0, &[0, 6, 0, 0, 0, 42]).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let ending = async {
+        loop {
+            match in_time(connection.recv()).await {
+                Ok(Some(_)) => {}
+                end => return end,
+            }
+        }
+    };
+    let end = tokio::select! {
+        () = chatting => unreachable!("it never ends"),
+        end = ending => end,
+    };
+    assert_eq!(end, Err(RecvError::NoData(silence)));
+}
+
+#[tokio::test]
+async fn further_tracks_and_damaged_messages_do_not_end_a_live() {
+    let mut listener = listen(|_| {}).await;
+    let (mut obs, mut connection) = admitted(&mut listener).await;
+    obs.headers().await;
+    // As OBS sends its second track, an end of sequence, and a frame that is cut off.
+    let further = [&[0x95, 0x00][..], b"mp4a", &[1, 0xde, 0xad]].concat();
+    for index in 0..150 {
+        obs.frame(index * 33, index == 0, 500).await;
+        obs.message(4, 8, 1, index * 33, &further).await;
+        obs.message(4, 9, 1, index * 33, &[0x27, 2]).await;
+        obs.message(4, 9, 1, index * 33, &[0x27, 1, 0, 0, 0, 0, 0, 1, 0, 0x41])
+            .await;
+    }
+    obs.stop(KEY).await;
+    let bytes = everything(&mut connection).await;
+    let mut units = 0;
+    Reader::new().push(&bytes, &mut |packet| {
+        units += i32::from(packet.start.is_some());
+    });
+    assert_eq!(units, 300);
+    assert_eq!(connection.messages_dropped(), 300);
 }
 
 #[tokio::test]

@@ -79,9 +79,9 @@ pub struct ViewersEvent {
 /// What happens on a stream, as server-sent events: `status` (a `StatusEvent`), `viewers` (a
 /// `ViewersEvent`), and `health` (a `HealthView`) for the owner and admins. Each is sent at the beginning
 /// and whenever it has changed, within about a second; between them the newest counts, so there is
-/// nothing to resume. A comment comes every 15 s. The stream ends when it is deleted (the next
-/// request is answered 404), when the token it began with holds no longer, and when this instance
-/// ends.
+/// nothing to resume. A comment comes every 15 s. The events end when the stream is deleted (the next
+/// request is answered 404), when this instance ends, and after 20 minutes at the latest; the owner's and an
+/// admin's also when their token holds no longer. A page then asks again.
 #[utoipa::path(
     get, path = "/api/streams/{id}/events", tag = "streams",
     params(("id" = StreamId, Path, description = "The stream")),
@@ -114,6 +114,7 @@ pub async fn follow(
         follower,
         telling: telling.with(&update),
         token: privileged.map(|claims| OpenToken::new(state.auth.clone(), claims)),
+        ends_at: Instant::now() + age(state.feed_max_age),
         draining: state.lifecycle.token(),
     };
     let headers = [
@@ -128,11 +129,18 @@ fn retry() -> Duration {
     Duration::from_millis(rand::random_range(RETRY_MS))
 }
 
+/// How long one feed lasts: spread over the last quarter of `most`, so that feeds that began
+/// together, as after a restart, do not end so.
+fn age(most: Duration) -> Duration {
+    most.mul_f64(rand::random_range(0.75..1.0))
+}
+
 /// One client's connection.
 struct OpenStream {
     follower: Follower,
     telling: Telling,
     token: Option<OpenToken>,
+    ends_at: Instant,
     draining: CancellationToken,
 }
 
@@ -154,6 +162,7 @@ impl OpenStream {
             tokio::select! {
                 update = self.follower.next() => self.telling.tell(&update?),
                 () = OpenToken::holds_no_longer(self.token.as_mut()) => return None,
+                () = sleep_until(self.ends_at) => return None,
                 () = self.draining.cancelled() => return None,
             }
         }

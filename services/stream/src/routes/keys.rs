@@ -1,10 +1,6 @@
 //! Stream keys: a first one, and another one.
 
-use axum::{
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{extract::State, response::Response};
 use marquee_common::{
     auth::User,
     contract::{Problem, StreamId},
@@ -15,7 +11,7 @@ use marquee_common::{
 use super::{
     broadcasts::send_away,
     streams::{answer_created, find},
-    view::{CreatedStream, OwnStream, caller, not_cached},
+    view::{CreatedStream, StreamView, caller, not_cached},
 };
 use crate::{app::AppState, metadata::MetadataInput};
 
@@ -39,17 +35,17 @@ pub async fn generate(
 }
 
 /// Give a stream a new key with a new time, also an expired one. The old key's publisher is
-/// disconnected and its broadcast ends.
+/// disconnected and its broadcast ends. An admin may do so for the owner, and does not see the key.
 #[utoipa::path(
     post, path = "/api/streams/{id}/rotate-key", tag = "streams",
     params(("id" = StreamId, Path, description = "The stream")),
     security(("bearer" = []), ("cookie" = [])),
     responses(
-        (status = 200, description = "The stream with its new key and `expires_at`", body = OwnStream),
+        (status = 200, description = "The stream; for its owner with the new key and `expires_at`", body = StreamView),
         (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "`forbidden`, `csrf_failed`", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`not_found`", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`active_stream_exists`: another one took its place", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`active_stream_exists`: another one took its place; `owner_disabled`: only its owner revives it", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "`key_cooldown`, with Retry-After", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "`unavailable`", body = Problem, content_type = "application/problem+json"),
     )
@@ -59,9 +55,10 @@ pub async fn rotate(
     User(claims): User,
     Path(id): Path<StreamId>,
 ) -> Result<Response, ApiError> {
-    let ended = state.store.rotate_key(id, &caller(&claims)).await?;
+    let caller = caller(&claims);
+    let ended = state.store.rotate_key(id, &caller).await?;
     send_away(&state, ended).await;
     let (row, viewers) = find(&state, id).await?;
-    let body = not_cached(OwnStream::of(&state, row, viewers));
-    Ok((StatusCode::OK, body).into_response())
+    let own = caller.owns(row.user_id);
+    Ok(not_cached(StreamView::of(&state, row, viewers, own)))
 }

@@ -22,7 +22,7 @@ use crate::{
     app::AppState,
     cursor,
     error::Error,
-    public_list::NoCopy,
+    recent_copies::NoCopy,
     store::{PublicQuery, public_position},
 };
 
@@ -71,7 +71,7 @@ impl PublicListQuery {
 }
 
 /// Public streams: those on the air first, then those that wait for a publisher, newest first.
-/// At most a second old. Never a key.
+/// About a second old at the most. Never a key.
 #[utoipa::path(
     get, path = "/api/streams/public", tag = "streams",
     security(()),
@@ -86,14 +86,7 @@ pub async fn list(
     Query(query): Query<PublicListQuery>,
 ) -> Result<Response, ApiError> {
     let query = query.normalized()?;
-    let page = state
-        .public_list
-        .get(&query, read(&state, &query))
-        .await
-        .map_err(|error| match error {
-            NoCopy::Error(error) => error,
-            NoCopy::FailedLately => Error::ListAway,
-        })?;
+    let page = find_page(&state, &query).await?;
     let headers = [
         (
             header::CONTENT_TYPE,
@@ -106,6 +99,21 @@ pub async fn list(
         ),
     ];
     Ok((headers, page).into_response())
+}
+
+/// A first page is everybody's; one further down is nearly everybody's own, and is not kept.
+async fn find_page(state: &AppState, query: &PublicQuery) -> Result<Bytes, Error> {
+    if query.after.is_some() {
+        return read(state, query).await;
+    }
+    state
+        .public_list
+        .get(query, read(state, query))
+        .await
+        .map_err(|error| match error {
+            NoCopy::Error(error) => error,
+            NoCopy::FailedLately => Error::ListAway,
+        })
 }
 
 async fn read(state: &AppState, query: &PublicQuery) -> Result<Bytes, Error> {
@@ -122,6 +130,7 @@ async fn read(state: &AppState, query: &PublicQuery) -> Result<Bytes, Error> {
         .collect();
     let page = Page { items, next_cursor };
     serde_json::to_vec(&page)
-        .map(Bytes::from)
+        // Without what the vector has to spare: it may be kept.
+        .map(|page| Bytes::from(page.into_boxed_slice()))
         .map_err(Error::Serialize)
 }

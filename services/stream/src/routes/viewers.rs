@@ -11,7 +11,7 @@ use marquee_common::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{app::AppState, error::Error, public_list::NoCopy, viewer_session};
+use crate::{app::AppState, error::Error, recent_copies::NoCopy, viewer_session};
 
 /// Body of a heartbeat.
 #[derive(Debug, Default, Deserialize, ToSchema)]

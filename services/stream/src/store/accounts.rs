@@ -37,12 +37,16 @@ impl Store {
             let sql = match account.closure {
                 Closure::Deleted => "DELETE FROM streams WHERE id = $1",
                 Closure::Disabled => {
-                    "UPDATE streams SET status = 'expired', \
+                    "UPDATE streams SET status = 'expired', owner_disabled_at = $2, \
                          expires_at = LEAST(expires_at, now()) \
                      WHERE id = $1"
                 }
             };
-            sqlx::query(sql).bind(id.0).execute(&mut *tx).await?;
+            sqlx::query(sql)
+                .bind(id.0)
+                .bind(account.at)
+                .execute(&mut *tx)
+                .await?;
         }
         tx.commit().await?;
         Ok(ended)
@@ -67,17 +71,15 @@ async fn insert_account_event(
 }
 
 /// The streams an event is about, in the order in which `live.ended` is enqueued for several
-/// (`marquee_common::outbox`). A disabling that comes late leaves alone what its owner, enabled
-/// again, has made since; a minute is for clocks that differ.
+/// (`marquee_common::outbox`). However late a disabling comes, it is about the keys that were made
+/// by tokens issued before it, and not about those that its owner, enabled again, has made by a
+/// token of a later sign-in. Auth's clock dates both.
 async fn list_concerned(
     tx: &mut PgConnection,
     account: &ClosedAccount,
 ) -> Result<Vec<StreamId>, Error> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
-        "SELECT id FROM streams WHERE user_id = $1 AND ($2 OR ( \
-             status <> 'expired' \
-             AND COALESCE(key_rotated_at, created_at) <= $3 + interval '1 minute')) \
-         ORDER BY id",
+        "SELECT id FROM streams WHERE user_id = $1 AND ($2 OR key_token_iat <= $3) ORDER BY id",
     )
     .bind(account.user_id.0)
     .bind(account.closure == Closure::Deleted)

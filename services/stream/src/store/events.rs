@@ -26,7 +26,7 @@ use crate::{
 /// A health sample of a stream.
 #[derive(Clone, Debug, PartialEq, FromRow)]
 pub struct HealthSample {
-    /// When it was taken, by the transcoder's clock.
+    /// When it was taken, by the transcoder's clock within what ours allows.
     pub at: OffsetDateTime,
     /// What was measured.
     pub data: Json<HealthData>,
@@ -53,7 +53,7 @@ impl Store {
         };
         let newer = event.epoch == broadcast.epoch && seq > broadcast.applied_seq;
         let mut over = broadcast.ended_at.is_some();
-        if newer && insert_event(&mut tx, stream_id, event, seq).await? {
+        if newer && insert_event(&mut tx, &broadcast, event, seq).await? {
             self.apply(&mut tx, stream.as_ref(), &broadcast, event)
                 .await?;
             over |= matches!(event.kind, TranscoderEventKind::Ended(_));
@@ -81,7 +81,7 @@ impl Store {
         let samples = sqlx::query_as(
             "SELECT at, data FROM broadcast_events \
              WHERE stream_id = $1 AND type = 'health' AND at > now() - interval '1 hour' \
-             ORDER BY at DESC LIMIT 1000",
+             ORDER BY epoch DESC, seq DESC LIMIT 1000",
         )
         .bind(stream.0)
         .fetch_all(&self.pool)
@@ -123,7 +123,7 @@ impl Store {
 /// Remembers an event for an hour; `false` if it was there already.
 async fn insert_event(
     tx: &mut PgConnection,
-    stream_id: StreamId,
+    broadcast: &BroadcastRow,
     event: &TranscoderEvent,
     seq: i64,
 ) -> Result<bool, Error> {
@@ -139,12 +139,12 @@ async fn insert_event(
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now()) ON CONFLICT (event_id) DO NOTHING",
     )
     .bind(event.event_id.0)
-    .bind(stream_id.0)
-    .bind(event.broadcast_id.0)
+    .bind(broadcast.stream_id.0)
+    .bind(broadcast.id.0)
     .bind(int8("epoch", event.epoch)?)
     .bind(seq)
     .bind(name)
-    .bind(event.at)
+    .bind(happened_at(event, broadcast))
     .bind(data.map_err(Error::Serialize)?)
     .execute(tx)
     .await?;

@@ -55,7 +55,7 @@ impl Store {
              LEFT JOIN LATERAL ( \
                  SELECT e.at, e.data FROM broadcast_events e \
                  WHERE e.stream_id = s.id AND e.type = 'health' AND e.broadcast_id = b.id \
-                 ORDER BY e.at DESC LIMIT 1) h ON true \
+                 ORDER BY e.epoch DESC, e.seq DESC LIMIT 1) h ON true \
              WHERE s.id = ANY($1)"
         );
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();

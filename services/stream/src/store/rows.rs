@@ -90,6 +90,8 @@ pub(super) struct LockedStream {
     pub visibility: Visibility,
     pub expires_at: OffsetDateTime,
     pub key_rotated_at: Option<OffsetDateTime>,
+    /// Until the owner makes a key again.
+    pub owner_disabled_at: Option<OffsetDateTime>,
     pub held_until: Option<OffsetDateTime>,
     pub contended_until: Option<OffsetDateTime>,
     pub takeovers: Vec<OffsetDateTime>,

@@ -70,8 +70,9 @@ impl Store {
         Ok(true)
     }
 
-    /// Forgets events after an hour, transcoders after a day, and events of accounts when Kafka,
-    /// which keeps messages for a week, cannot bring them again.
+    /// Forgets events after an hour, transcoders after a day, and events of accounts when Kafka
+    /// cannot bring them again: it keeps a message for a week after the last one of its segment,
+    /// which may come a week after the message.
     pub async fn prune(&self) -> Result<(), Error> {
         // In bites; a backlog (this service was away) is gone in a few minutes.
         for _ in 0..PRUNE_BITES {
@@ -87,7 +88,7 @@ impl Store {
                 break;
             }
         }
-        sqlx::query("DELETE FROM account_events WHERE received_at < now() - interval '8 days'")
+        sqlx::query("DELETE FROM account_events WHERE received_at < now() - interval '15 days'")
             .execute(&self.pool)
             .await?;
         sqlx::query("DELETE FROM transcoders WHERE heard_at < now() - interval '1 day'")

@@ -45,8 +45,8 @@ impl Store {
         self.check_room(&mut tx, owner.user, None).await?;
         sqlx::query(
             "INSERT INTO streams (id, user_id, stream_key, title, description, category, tags, \
-                                  visibility, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9)",
+                                  visibility, expires_at, key_token_iat) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9, to_timestamp($10))",
         )
         .bind(id.0)
         .bind(owner.user.0)
@@ -57,6 +57,7 @@ impl Store {
         .bind(&metadata.tags)
         .bind(metadata.visibility.name())
         .bind(interval(self.rules.key_ttl))
+        .bind(owner.token_issued_at)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -130,7 +131,9 @@ impl Store {
         Ok(ended)
     }
 
-    /// Gives a stream a new key and a new life; the old key's publisher goes.
+    /// Gives a stream a new key and a new life; the old key's publisher goes. After the owner's
+    /// account was disabled only the owner does so, who has been enabled to sign in anew: nobody
+    /// else tells when that is.
     pub async fn rotate_key(
         &self,
         id: StreamId,
@@ -142,6 +145,10 @@ impl Store {
         lock_user(&mut tx, owner).await?;
         check_account(&mut tx, caller).await?;
         let stream = lock_for(&mut tx, id, caller).await?;
+        let by_owner = caller.owns(owner);
+        if stream.owner_disabled_at.is_some() && !by_owner {
+            return Err(Error::OwnerDisabled);
+        }
         if let Some(retry_after) = self.cooldown_left(&stream) {
             return Err(Error::KeyCooldown { retry_after });
         }
@@ -157,13 +164,16 @@ impl Store {
         sqlx::query(
             "UPDATE streams SET stream_key = $2, status = 'active', key_rotated_at = $3, \
                  expires_at = $3 + $4, held_until = NULL, contended_until = NULL, \
-                 takeovers = '{}', updated_at = $3 \
+                 takeovers = '{}', updated_at = $3, owner_disabled_at = NULL, \
+                 key_token_iat = COALESCE(to_timestamp($5), key_token_iat) \
              WHERE id = $1",
         )
         .bind(id.0)
         .bind(key.expose())
         .bind(stream.now)
         .bind(interval(self.rules.key_ttl))
+        // An admin's token says nothing of the owner's account.
+        .bind(by_owner.then_some(caller.token_issued_at))
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
@@ -291,8 +301,8 @@ async fn find_owner(tx: &mut PgConnection, id: StreamId) -> Result<UserId, Error
 /// The columns of a [`LockedStream`].
 macro_rules! locked_columns {
     () => {
-        "id, user_id, status, title, visibility, expires_at, key_rotated_at, held_until, \
-         contended_until, takeovers, clock_timestamp() AS now"
+        "id, user_id, status, title, visibility, expires_at, key_rotated_at, \
+         owner_disabled_at, held_until, contended_until, takeovers, clock_timestamp() AS now"
     };
 }
 

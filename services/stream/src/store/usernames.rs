@@ -2,19 +2,20 @@
 //!
 //! A plain join with `users_foreign` fetches every user there is before it limits. So each list
 //! is read page first: the page is materialized, and only its users are asked for (DESIGN.md
-//! section 9). `auth_db` away costs the names, never the list.
+//! section 9). `auth_db` away costs the names, never the list, and never more than a few of the
+//! pool's connections: transcoders renew by the same pool.
 
-use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
+use std::time::Duration;
+
+use marquee_common::{
+    breaker::{Attempt, Breaker},
+    error_chain,
 };
-
-use marquee_common::error_chain;
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgPool, Postgres, postgres::PgArguments,
     query::QueryAs,
 };
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 use super::rows::StreamRow;
 use crate::error::Error;
@@ -23,6 +24,10 @@ use crate::error::Error;
 const DEADLINE: Duration = Duration::from_secs(2);
 /// After a failure lists do without names for this long, so that not each waits anew.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Connections that may wait for `auth_db` at a time, of the ten a pool has.
+const PLACES: usize = 2;
+/// Longest wait for one of them; who gets none does without names.
+const PLACE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Where `auth_db` is, for the foreign server.
 #[derive(Clone, Debug)]
@@ -70,7 +75,8 @@ pub(super) use page_first;
 #[derive(Debug)]
 pub struct Usernames {
     configured: bool,
-    away_until: Mutex<Option<Instant>>,
+    breaker: Breaker,
+    places: Semaphore,
 }
 
 type Bound = QueryAs<'static, Postgres, StreamRow, PgArguments>;
@@ -78,9 +84,14 @@ type Bound = QueryAs<'static, Postgres, StreamRow, PgArguments>;
 impl Usernames {
     /// No `auth_db` is configured: every name is `None`.
     pub const fn none() -> Self {
+        Self::new(false)
+    }
+
+    const fn new(configured: bool) -> Self {
         Self {
-            configured: false,
-            away_until: Mutex::new(None),
+            configured,
+            breaker: Breaker::new(PAUSE),
+            places: Semaphore::const_new(PLACES),
         }
     }
 
@@ -114,10 +125,7 @@ impl Usernames {
         }
         tx.commit().await?;
         connection.close().await?;
-        Ok(Self {
-            configured: true,
-            away_until: Mutex::new(None),
-        })
+        Ok(Self::new(true))
     }
 
     /// A page of streams, with names if they can be had.
@@ -127,50 +135,71 @@ impl Usernames {
         query: &PageQuery,
         bind: impl Fn(&'static str) -> Bound,
     ) -> Result<Vec<StreamRow>, Error> {
-        if self.present() {
-            let mut connection = pool.acquire().await?;
-            let page = bind(query.with_names).fetch_all(&mut *connection);
-            match timeout(DEADLINE, page).await {
-                Ok(Ok(rows)) => return Ok(rows),
-                Ok(Err(sqlx::Error::Database(error))) => {
-                    if error.code().is_some_and(|code| means_away(&code)) {
-                        self.went_away(&error_chain(&error));
-                    } else {
-                        // This one statement's trouble, on either side: no reason to go without
-                        // names everywhere. If it is on ours, it shows again below.
-                        let error = error_chain(&error);
-                        tracing::warn!(error, "a page could not be read with usernames");
-                    }
+        let named = if self.configured {
+            self.fetch_named(pool, bind(query.with_names)).await?
+        } else {
+            None
+        };
+        match named {
+            Some(rows) => Ok(rows),
+            None => Ok(bind(query.without).fetch_all(pool).await?),
+        }
+    }
+
+    /// A page with names; `None` if there are none to be had just now.
+    async fn fetch_named(
+        &self,
+        pool: &PgPool,
+        page: Bound,
+    ) -> Result<Option<Vec<StreamRow>>, Error> {
+        if self.breaker.is_open() {
+            return Ok(None);
+        }
+        let Ok(Ok(_place)) = timeout(PLACE_DEADLINE, self.places.acquire()).await else {
+            return Ok(None);
+        };
+        let mut connection = pool.acquire().await?;
+        // Only now, for what those before have found out meanwhile counts.
+        let Some(attempt) = self.breaker.attempt() else {
+            return Ok(None);
+        };
+        match timeout(DEADLINE, page.fetch_all(&mut *connection)).await {
+            Ok(Ok(rows)) => {
+                // For an empty page nobody asks auth_db.
+                if !rows.is_empty() && attempt.succeeded() {
+                    tracing::info!("usernames are read from auth_db again");
                 }
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => {
-                    // It still waits for auth_db; nobody else shall wait behind it.
-                    connection.close_on_drop();
-                    self.went_away("no answer in time");
+                Ok(Some(rows))
+            }
+            Ok(Err(sqlx::Error::Database(error))) => {
+                if error.code().is_some_and(|code| means_away(&code)) {
+                    went_away(attempt, &error_chain(&error));
+                } else {
+                    // This one statement's trouble, on either side: no reason to go without
+                    // names everywhere. If it is on ours, the page without
+                    // names shows it again.
+                    let error = error_chain(&error);
+                    tracing::warn!(error, "a page could not be read with usernames");
                 }
+                Ok(None)
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => {
+                // It still waits for auth_db; nobody else shall wait behind it.
+                connection.close_on_drop();
+                went_away(attempt, "no answer in time");
+                Ok(None)
             }
         }
-        Ok(bind(query.without).fetch_all(pool).await?)
     }
+}
 
-    fn present(&self) -> bool {
-        let away_until = self
-            .away_until
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.configured && away_until.is_none_or(|until| until <= Instant::now())
-    }
-
-    fn went_away(&self, error: &str) {
+fn went_away(attempt: Attempt<'_>, error: &str) {
+    if attempt.failed() {
         tracing::warn!(
             error,
-            "usernames cannot be read from auth_db; lists go without for 5 s"
+            "usernames cannot be read from auth_db; lists go without"
         );
-        let mut away_until = self
-            .away_until
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *away_until = Some(Instant::now() + PAUSE);
     }
 }
 

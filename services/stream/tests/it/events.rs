@@ -231,9 +231,9 @@ async fn the_owners_feed_ends_with_its_token_and_everybodys_goes_on() {
     let world = World::start().await;
     let ada = world.user("ada").await;
     let stream = world.stream_of(&ada).await;
-    let mut short = claims(ada.id, "ada", Role::User);
-    short.exp = short.iat + 2;
     let everybodys = Feed::open(&world, &world.url, stream.id, None).await;
+    let mut short = claims(ada.id, "ada", Role::User);
+    short.exp = short.iat + 5;
     let of_owner = Feed::open(
         &world,
         &world.url,
@@ -303,6 +303,18 @@ async fn an_instance_takes_so_many_followers_and_says_when_to_come_again() {
         (request.send().await.unwrap().status() == 200).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_feed_ends_after_a_while_and_its_page_comes_again() {
+    let world = World::with(&["--event-followers-max", "1", "--event-feed-max-s", "2"]).await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let first = Feed::open(&world, &world.url, stream.id, None).await;
+    // Nobody leaves and nothing happens: the place is free all the same.
+    first.end(PATIENCE).await;
+    let mut again = Feed::open(&world, &world.url, stream.id, None).await;
+    again.next("status").await;
 }
 
 #[tokio::test]

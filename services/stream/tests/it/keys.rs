@@ -241,7 +241,23 @@ async fn only_the_owner_and_an_admin_rotate_a_key() {
     let stream = world.stream_of(&ada).await;
     let path = format!("/api/streams/{}/rotate-key", stream.id);
     world.post(&path, &bob).await.problem(403, "forbidden");
-    world.post(&path, &world.admin()).await.expect(200);
+    let rotated = world.post(&path, &world.admin()).await;
+    assert_eq!(rotated.headers["cache-control"], "no-store");
+    let rotated = rotated.expect(200);
+    // The key is the owner's, who alone sees it.
+    for hidden in ["stream_key", "rtmp_url", "srt_url"] {
+        assert!(rotated.get(hidden).is_none(), "{hidden}: {rotated}");
+    }
+    world
+        .authorize(&stream.key, "http://t1:8086")
+        .await
+        .problem(404, "not_found");
+    let shown = world
+        .get(&format!("/api/streams/{}", stream.id), Some(&ada))
+        .await
+        .expect(200);
+    assert!(!rotated.to_string().contains(&stream_in(&shown).key));
+    world.admit(&stream_in(&shown).key, "http://t1:8086").await;
     let hidden = world
         .create(&bob, serde_json::json!({"visibility": "unlisted"}))
         .await;

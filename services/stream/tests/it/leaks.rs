@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use marquee_testkit::{database, eventually, free_port, spawn_process};
+use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::json;
 use sqlx::PgPool;
 
-use crate::world::{World, answer, arguments, bootstrap, ended, interrupted, live};
+use crate::world::{
+    Someone, Stream, World, answer, arguments, bootstrap, ended, interrupted, live,
+};
 
 #[tokio::test]
 async fn no_key_is_ever_logged() {
@@ -27,7 +30,7 @@ async fn no_key_is_ever_logged() {
     let directory = std::env::temp_dir().join(format!("marquee-{}", streams.name));
     std::fs::create_dir_all(&directory).unwrap();
     let log = directory.join("stream.log");
-    let process = spawn_process(&argv, &[("RUST_LOG", "trace")], &log);
+    let mut process = spawn_process(&argv, &[("RUST_LOG", "trace")], &log);
 
     // Everything that knows keys is done to this process, by the helpers of a world of its own.
     let mut world = World::start().await;
@@ -60,7 +63,50 @@ async fn no_key_is_ever_logged() {
     let rotate = format!("/api/streams/{}/rotate-key", stream.id);
     let rotated = world.post(&rotate, &ada).await.expect(200);
     keys.push(rotated["stream_key"].as_str().unwrap().to_owned());
-    // Refusals know keys too.
+    refuse(&world, &ada, &stream, &keys[1]).await;
+    let told = watch(&world, &ada, &stream, &keys[1]).await;
+
+    let payloads: Vec<String> = sqlx::query_scalar("SELECT payload::text FROM outbox")
+        .fetch_all(&db)
+        .await
+        .unwrap();
+    assert_eq!(payloads.len(), 2);
+    // The whole log: nothing was dropped, and its writer has ended.
+    let metrics = world.get("/metrics", None).await.text;
+    assert!(
+        metrics.lines().any(|line| line == "log_lines_lost_total 0"),
+        "{metrics}"
+    );
+    let last = world
+        .http
+        .get(format!("{}/api/streams/{}", world.url, stream.id))
+        .header("x-request-id", "the-last-request");
+    answer(last).await.expect(200);
+    process.signal(Signal::SIGTERM);
+    let ended = process.wait().await.unwrap();
+    assert!(ended.success(), "{ended}");
+    let text = std::fs::read_to_string(&log).unwrap();
+    for seen in [
+        "the-last-request",
+        "publisher admitted",
+        "publisher refused",
+        "/api/streams/***",
+        "/api/streams/***/events",
+        "/api/streams/***/viewers",
+    ] {
+        assert!(text.contains(seen), "nothing of {seen}");
+    }
+    let lines = text.lines().chain(payloads.iter().map(String::as_str));
+    for line in lines.chain(told.lines()) {
+        for key in &keys {
+            assert!(!line.contains(key.as_str()), "{line}");
+        }
+    }
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+/// Asks for what is refused: refusals know keys too, the old one of `stream` and the new `key`.
+async fn refuse(world: &World, ada: &Someone, stream: &Stream, key: &str) {
     world
         .authorize(&stream.key, "http://t1.invalid:8086")
         .await
@@ -74,21 +120,18 @@ async fn no_key_is_ever_logged() {
         .await
         .problem(404, "not_found");
     for (method, path) in [
-        (Method::PATCH, format!("/api/streams/{}", keys[1])),
-        (Method::POST, format!("/api/streams/{}/stop", keys[1])),
-        (Method::GET, format!("/api/streams/public?q={}", keys[1])),
+        (Method::PATCH, format!("/api/streams/{key}")),
+        (Method::POST, format!("/api/streams/{key}/stop")),
+        (Method::GET, format!("/api/streams/public?q={key}")),
         (
             Method::GET,
-            format!("/nowhere/{}?stream_key={}", keys[1], keys[0]),
+            format!("/nowhere/{}?stream_key={}", key, stream.key),
         ),
-        (Method::PUT, format!("/api/streams/{}", keys[1])),
+        (Method::PUT, format!("/api/streams/{key}")),
     ] {
-        world.call(method, &path, Some(&ada), Some(json!({}))).await;
+        world.call(method, &path, Some(ada), Some(json!({}))).await;
     }
-    let broken = format!(
-        "{{\"stream_key\": \"{}\", \"protocol\": \"pigeon\"}}",
-        keys[1]
-    );
+    let broken = format!("{{\"stream_key\": \"{key}\", \"protocol\": \"pigeon\"}}");
     let request = world
         .http
         .post(format!("{}/internal/ingest/authorize", world.url))
@@ -96,24 +139,28 @@ async fn no_key_is_ever_logged() {
         .header("content-type", "application/json")
         .body(broken);
     answer(request).await.problem(422, "validation_failed");
+}
 
-    let payloads: Vec<String> = sqlx::query_scalar("SELECT payload::text FROM outbox")
-        .fetch_all(&db)
+/// Opens a page that stays open and watches; what both were told.
+async fn watch(world: &World, ada: &Someone, stream: &Stream, key: &str) -> String {
+    let mut feed = world
+        .http
+        .get(format!("{}/api/streams/{}/events", world.url, stream.id))
+        .bearer_auth(&ada.token)
+        .send()
         .await
         .unwrap();
-    assert_eq!(payloads.len(), 2);
-    let text = eventually("the log is written", Duration::from_secs(10), async || {
-        let text = std::fs::read_to_string(&log).unwrap();
-        (text.contains("publisher admitted") && text.matches("publisher refused").count() >= 1)
-            .then_some(text)
-    })
-    .await;
-    drop(process);
-    assert!(text.contains("/api/streams/***"), "the access log is on");
-    for key in &keys {
-        for line in text.lines().chain(payloads.iter().map(String::as_str)) {
-            assert!(!line.contains(key.as_str()), "{line}");
-        }
+    let told = feed.chunk().await.unwrap().expect("an event");
+    let mut told = String::from_utf8_lossy(&told).into_owned();
+    let heartbeat = format!("/api/streams/{}/viewers", stream.id);
+    for body in [json!({}), json!({"session_id": key})] {
+        let beaten = world.call(Method::POST, &heartbeat, None, Some(body)).await;
+        told.push_str(&beaten.text);
+        beaten.expect(200);
     }
-    std::fs::remove_dir_all(&directory).unwrap();
+    for path in ["events", "viewers"] {
+        let path = format!("/api/streams/{key}/{path}");
+        world.call(Method::GET, &path, Some(ada), None).await;
+    }
+    told
 }

@@ -1,7 +1,11 @@
 //! Usernames from `auth_db` through the real `postgres_fdw`.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
+use futures::future::join_all;
 use marquee_common::{config::LogConfig, telemetry};
 use marquee_stream::app::App;
 use marquee_testkit::eventually;
@@ -92,6 +96,43 @@ async fn without_auth_db_lists_go_on_with_null_for_a_name_and_names_come_back() 
         (world.show(stream.id).await["username"] == "ada").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_auth_db_that_hangs_leaves_connections_to_those_who_publish() {
+    // It accepts and never answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = silent.local_addr().unwrap().port();
+    let mut world = World::configured(&[], |config| {
+        "127.0.0.1".clone_into(&mut config.auth_fdw.auth_fdw_host);
+        config.auth_fdw.auth_fdw_port = port;
+        config.postgres.db_max_connections = 3;
+    })
+    .await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let held = world.admit(&stream.key, "http://t1.invalid:8086").await;
+    // An instance that does not know yet that auth_db hangs.
+    let fresh = world.another_instance().await;
+    world.url.clone_from(&fresh.url);
+    let done = AtomicBool::new(false);
+    let shown = async {
+        for shown in join_all((0..50).map(|_| world.show(stream.id))).await {
+            assert!(shown["username"].is_null());
+        }
+        done.store(true, Ordering::SeqCst);
+    };
+    // Who cannot have a connection for 3 s is answered 503.
+    let renewed = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        while !done.load(Ordering::SeqCst) {
+            ticks.tick().await;
+            world
+                .renew("http://t1.invalid:8086", &[(&held, 1, 0)])
+                .await;
+        }
+    };
+    tokio::join!(shown, renewed);
 }
 
 #[tokio::test]

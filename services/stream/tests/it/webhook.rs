@@ -1,10 +1,13 @@
 //! The transcoder's webhook, and what it makes of a stream.
 
+use std::time::Duration;
+
 use marquee_common::contract::{
     BroadcastId,
     ingest::{Authorized, BroadcastState},
 };
 use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use crate::world::{World, ended, event, health, interrupted, live, live_with};
 
@@ -262,6 +265,38 @@ async fn bad_events_are_refused() {
 }
 
 #[tokio::test]
+async fn the_newest_health_is_the_last_one_taken_whatever_the_transcoders_clock_says() {
+    let world = World::start().await;
+    let ada = world.user("ada").await;
+    let stream = world.stream_of(&ada).await;
+    let held = world.on_air(&stream, T1).await;
+    for (seq, at) in [
+        (2, "2099-01-01T00:00:00Z"),
+        (3, "2001-01-01T00:00:00Z"),
+        (4, "2098-01-01T00:00:00Z"),
+    ] {
+        let mut sample = event(&held, seq, health(seq * 1_000));
+        sample["at"] = json!(at);
+        world.tell(stream.id, &sample).await;
+    }
+    let path = format!("/api/streams/{}/health", stream.id);
+    let body = world.get(&path, Some(&ada)).await.expect(200);
+    let items = body["items"].as_array().unwrap();
+    let bitrates: Vec<u64> = items
+        .iter()
+        .map(|item| item["bitrate_bps"].as_u64().unwrap())
+        .collect();
+    assert_eq!(bitrates, [4_000, 3_000, 2_000]);
+    let now = OffsetDateTime::now_utc() + Duration::from_secs(1);
+    for item in items {
+        let at = OffsetDateTime::parse(item["at"].as_str().unwrap(), &Rfc3339).unwrap();
+        assert!(now - at < Duration::from_mins(1) && at <= now, "{at}");
+    }
+    let followed = world.state.store.list_followed(&[stream.id]).await.unwrap();
+    assert_eq!(followed[0].health().unwrap().data.bitrate_bps, 4_000);
+}
+
+#[tokio::test]
 async fn health_samples_are_the_owners_for_an_hour() {
     let world = World::start().await;
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
@@ -286,11 +321,7 @@ async fn health_samples_are_the_owners_for_an_hour() {
                  received_at = received_at - interval '1 hour' WHERE seq < 4 AND stream_id = $1";
     world.sql(shift, stream.id).await;
     assert_eq!(bitrates().await, [3_000]);
-    world
-        .sweeper()
-        .sweep(std::time::Duration::ZERO, true)
-        .await
-        .unwrap();
+    world.sweeper().sweep(Duration::ZERO, true).await.unwrap();
     let kept = "SELECT count(*) FROM broadcast_events WHERE stream_id = $1";
     assert_eq!(world.scalar::<i64>(kept, stream.id).await, 1);
     // What was forgotten is still old.

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, net::SocketAddr};
 
 use bytes::Bytes;
-use marquee_common::contract::ingest::IngestProtocol;
+use marquee_common::contract::ingest::{DisconnectReason, IngestProtocol};
 use marquee_rtmp::Refusal;
 use marquee_srt::{StreamIdError, parse_stream_id};
 
@@ -49,23 +49,38 @@ impl Transport {
         }
     }
 
-    /// More of its transport stream; `None` when it is gone. Cancel safe.
-    pub(super) async fn recv(&mut self) -> Option<Bytes> {
-        match self {
-            Self::Srt(connection) => or_log(connection.recv().await),
-            Self::Rtmp(connection) => or_log(connection.recv().await),
-        }
+    /// More of its transport stream; `None` when it has left. Cancel safe.
+    pub(super) async fn recv(&mut self) -> Result<Option<Bytes>, LostPublisher> {
+        Ok(match self {
+            Self::Srt(connection) => connection.recv().await?,
+            Self::Rtmp(connection) => connection.recv().await?,
+        })
     }
 }
 
-fn or_log<E: std::error::Error + 'static>(received: Result<Option<Bytes>, E>) -> Option<Bytes> {
-    received.unwrap_or_else(|error| {
-        tracing::info!(
-            error = &error as &dyn std::error::Error,
-            "the publisher's connection ended"
-        );
-        None
-    })
+/// Why a publisher gives nothing more, other than by leaving.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LostPublisher {
+    /// One by SRT.
+    #[error(transparent)]
+    Srt(#[from] marquee_srt::RecvError),
+    /// One by RTMP.
+    #[error(transparent)]
+    Rtmp(#[from] marquee_rtmp::RecvError),
+}
+
+impl LostPublisher {
+    /// What the broadcast's owner is told.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Rtmp(marquee_rtmp::RecvError::Protocol(error)) => {
+                format!("unusable_source: {error}")
+            }
+            Self::Srt(marquee_srt::RecvError::Closed)
+            | Self::Rtmp(marquee_rtmp::RecvError::Closed) => "publisher_disconnected".to_owned(),
+            lost => format!("publisher_lost: {lost}"),
+        }
+    }
 }
 
 /// A publisher whose key was admitted.
@@ -82,7 +97,7 @@ pub struct TransportStats {
     pub rtt_ms: Option<f64>,
     /// Packets lost on the way (most were sent again); TCP hides them.
     pub packets_lost: u64,
-    /// Packets that never came in time.
+    /// Packets that never came in time; of RTMP, messages that could not be used.
     pub packets_dropped: u64,
 }
 
@@ -92,14 +107,14 @@ impl Publisher {
         Self { transport, waiting }
     }
 
-    /// The next bytes of the transport stream; `None` when the publisher is gone. The first call tells
+    /// The next bytes of the transport stream; `None` when the publisher has left. The first call tells
     /// an RTMP publisher to begin: only a session that has it asks.
-    pub async fn recv(&mut self) -> Option<Bytes> {
+    pub async fn recv(&mut self) -> Result<Option<Bytes>, LostPublisher> {
         if let Transport::Rtmp(connection) = &self.transport {
             connection.admit();
         }
         match self.waiting.pop_front() {
-            Some(bytes) => Some(bytes),
+            Some(bytes) => Ok(Some(bytes)),
             None => self.transport.recv().await,
         }
     }
@@ -115,7 +130,10 @@ impl Publisher {
                     packets_dropped: stats.packets_dropped,
                 }
             }
-            Transport::Rtmp(_) => TransportStats::default(),
+            Transport::Rtmp(connection) => TransportStats {
+                packets_dropped: connection.messages_dropped(),
+                ..TransportStats::default()
+            },
         }
     }
 
@@ -138,11 +156,48 @@ pub enum Closer {
 }
 
 impl Closer {
-    /// Disconnects the publisher now. Again, or after its end: nothing happens.
-    pub fn close(&self) {
+    /// Disconnects the publisher now, and says why where its protocol has words for it. Again, or
+    /// after its end: nothing happens.
+    pub fn close(&self, why: Option<Refusal>) {
         match self {
             Self::Srt(closer) => closer.close(),
-            Self::Rtmp(closer) => closer.close(),
+            Self::Rtmp(closer) => closer.close(why),
+        }
+    }
+}
+
+/// What a publisher is told that is sent away for this.
+pub fn words_for(reason: DisconnectReason) -> Refusal {
+    match reason {
+        DisconnectReason::Stopped => Refusal::Held,
+        DisconnectReason::Deleted | DisconnectReason::KeyRotated => Refusal::UnknownKey,
+        DisconnectReason::Replaced => Refusal::Replaced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use marquee_rtmp::{MediaError, RecvError, SessionError};
+
+    use super::*;
+
+    #[test]
+    fn the_owner_learns_whether_the_source_or_the_line_was_to_blame() {
+        let codec = SessionError::Media(MediaError::Video("AV1"));
+        for (lost, reason) in [
+            (
+                RecvError::Protocol(codec),
+                "unusable_source: AV1 video is not supported; send H.264 or H.265",
+            ),
+            (
+                RecvError::NoData(Duration::from_secs(5)),
+                "publisher_lost: no data came for 5000 ms",
+            ),
+            (RecvError::Closed, "publisher_disconnected"),
+        ] {
+            assert_eq!(LostPublisher::from(lost).reason(), reason);
         }
     }
 }

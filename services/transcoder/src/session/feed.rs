@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use tokio::time::Instant;
 
 use crate::{
-    ingest::Publisher,
+    ingest::{LostPublisher, Publisher},
     ladder::{EncodePlan, Picture, Sound},
     source::{CopyRestart, CopyRule, SourceError, SourceEvent, SourceInspector},
 };
@@ -18,7 +18,7 @@ pub(super) struct Feed {
     rule: CopyRule,
     events: VecDeque<SourceEvent>,
     /// Nothing more comes.
-    has_left: bool,
+    end: Option<FeedEnd>,
     head_began: Instant,
     tracks: TracksSinceHead,
 }
@@ -41,10 +41,12 @@ pub(super) enum Fed {
 }
 
 /// Why a feed gives nothing more.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum FeedEnd {
-    /// The publisher is gone.
+    /// The publisher has left.
     Left,
+    /// The publisher was lost, or sends what its protocol cannot take.
+    Lost(LostPublisher),
     /// What it sends is of no use.
     Unusable(SourceError),
 }
@@ -56,13 +58,13 @@ impl Feed {
             inspector: SourceInspector::new(),
             rule: CopyRule::new(max_passthrough_kbps),
             events: VecDeque::new(),
-            has_left: false,
+            end: None,
             head_began: Instant::now(),
             tracks: TracksSinceHead::default(),
         }
     }
 
-    /// What comes next. Cancel safe, and may be asked again after the publisher left.
+    /// What comes next. Cancel safe, and may be asked again after the publisher is gone.
     pub(super) async fn next(&mut self) -> Result<Fed, FeedEnd> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -73,12 +75,13 @@ impl Feed {
                     None => Fed::Event(event),
                 });
             }
-            if self.has_left {
-                return Err(FeedEnd::Left);
+            if let Some(end) = &self.end {
+                return Err(end.clone());
             }
-            let Some(bytes) = self.publisher.recv().await else {
-                self.has_left = true;
-                return Err(FeedEnd::Left);
+            let bytes = match self.publisher.recv().await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Err(self.end.insert(FeedEnd::Left).clone()),
+                Err(lost) => return Err(self.end.insert(FeedEnd::Lost(lost)).clone()),
             };
             let mut events = Vec::new();
             self.inspector

@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use marquee_common::contract::ingest::{BroadcastLadder, EndData, LiveData, TranscoderEventKind};
 use marquee_hls::{PartTarget, Rung};
+use marquee_rtmp::Refusal;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Served, Session,
+    Command, Served, Session, Word,
     feed::{Fed, Feed, FeedEnd},
     run::{RunEnd, RunStart},
     unix_ms_at,
 };
 use crate::{
-    ingest::Publisher,
+    ingest::{Publisher, words_for},
     ladder::{EncodePlan, Ladder, LadderError, TopRung},
     lease::Lease,
     output::{BroadcastNumbers, Output, OutputContext, objects::StorageError},
@@ -79,7 +80,7 @@ impl Session {
             }
         };
         self.lease.publisher_connected(false);
-        closer.close();
+        closer.close(last_words(&served));
         served
     }
 
@@ -121,7 +122,7 @@ impl Session {
                 next = feed.next(), if !has_left => match next {
                     Ok(Fed::Event(SourceEvent::NewHead(_))) => return Ok(None),
                     Ok(_) => {}
-                    Err(FeedEnd::Left) => {
+                    Err(FeedEnd::Left | FeedEnd::Lost(_)) => {
                         has_left = true;
                         self.lease.publisher_connected(false);
                     }
@@ -168,7 +169,7 @@ impl Session {
                     metrics::counter!("transcoder_encoder_falls_total").increment(1);
                     tracing::error!(reason = data.reason, log = ?data.log, "the encoder fell");
                     if !falls.may_restart() {
-                        return Next::Served(Served::Left(data));
+                        return Next::Served(Served::SentAway(data, Refusal::Unavailable));
                     }
                     self.told_live = None;
                     self.send(TranscoderEventKind::Interrupted(data));
@@ -265,22 +266,42 @@ impl Falls {
 }
 
 fn left(end: FeedEnd) -> Served {
-    let reason = match end {
-        FeedEnd::Left => "publisher_left".to_owned(),
-        FeedEnd::Unusable(error) => format!("unusable_source: {error}"),
-    };
-    Served::Left(EndData {
+    let data = |reason| EndData {
         reason,
         log: Vec::new(),
-    })
+    };
+    match end {
+        FeedEnd::Left => Served::Left(data("publisher_left".to_owned())),
+        FeedEnd::Lost(lost) => Served::Left(data(lost.reason())),
+        FeedEnd::Unusable(error) => Served::SentAway(
+            data(format!("unusable_source: {error}")),
+            Refusal::Unservable,
+        ),
+    }
+}
+
+/// What a publisher is told that is no longer served.
+fn last_words(served: &Served) -> Option<Refusal> {
+    match served {
+        // It is gone.
+        Served::Left(_) => None,
+        Served::SentAway(_, why) => Some(*why),
+        Served::Told(command) => match command {
+            Command::Attach(_) | Command::Word(Word::Superseded) => Some(Refusal::Replaced),
+            Command::Word(Word::Ended) => Some(Refusal::Held),
+            Command::Disconnect(reason) => Some(words_for(*reason)),
+            Command::Abandon | Command::Drain => Some(Refusal::Unavailable),
+        },
+    }
 }
 
 fn no_keyframe() -> Served {
     tracing::warn!("a publisher sends no keyframe to begin with; it is sent away");
-    Served::Left(EndData {
+    let data = EndData {
         reason: "no_keyframe".into(),
         log: Vec::new(),
-    })
+    };
+    Served::SentAway(data, Refusal::NoKeyframe)
 }
 
 fn unservable(error: &Unservable) -> Served {
@@ -289,10 +310,15 @@ fn unservable(error: &Unservable) -> Served {
         "a publisher cannot be served"
     );
     let cause = std::error::Error::source(error).map(ToString::to_string);
-    Served::Left(EndData {
+    let data = EndData {
         reason: format!("unservable_source: {error}"),
         log: cause.into_iter().collect(),
-    })
+    };
+    let why = match error {
+        Unservable::Probe(_) | Unservable::Ladder(_) => Refusal::Unservable,
+        Unservable::Storage(_) => Refusal::Unavailable,
+    };
+    Served::SentAway(data, why)
 }
 
 fn live_data(source: &Source, plan: &EncodePlan, ladder: Option<&Ladder>) -> LiveData {
