@@ -1,6 +1,9 @@
 //! One request to a stream's upstream and its answer back.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use http::{Method, Request, Response, Uri, Version, header::CONNECTION};
 use http_body_util::{BodyExt, Collected, Full};
@@ -24,6 +27,9 @@ use crate::{
     upgrade,
     worker::{Client, Worker},
 };
+
+/// How often it is looked at whether a request's body still comes.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// How long each phase of a request may take.
 #[derive(Clone, Copy, Debug)]
@@ -122,7 +128,11 @@ async fn join(
         let (worker, route) = (worker.clone(), route.clone());
         async move {
             let request = request.map(|()| RequestBody::Empty);
-            exchange(&worker, &route, request).await
+            let response = exchange(&worker, &route, request).await?;
+            if !marks::is_marked(response.headers()) {
+                worker.shared.marks.missed(&route.stream_id, &route.mark);
+            }
+            Ok(response)
         }
     };
     match worker.shared.coalescer.join(route, request, ask).await? {
@@ -215,10 +225,9 @@ async fn attempt(
     }
     strip_hop_by_hop(&mut head.headers);
     head.version = Version::HTTP_11;
-    let is_marked = marks::is_marked(&head.headers);
-    if is_marked || route.mark.is_set() {
+    if marks::is_marked(&head.headers) {
         let marks = &worker.shared.marks;
-        marks.learn(&route.stream_id, &route.upstream, &route.mark, is_marked);
+        marks.seen(&route.stream_id, &route.upstream, &route.mark);
     }
     let body = Download::new(body, connection, worker.pool.clone(), deadlines.silence);
     Ok(Response::from_parts(head, body))
@@ -231,13 +240,12 @@ fn broke_off(route: &Route, error: hyper::Error) -> ProxyError {
 /// Ends when the answer is overdue, and says who is to blame.
 async fn patience(route: &Route, deadlines: Deadlines, upload: Option<&Upload>) -> ProxyError {
     if let Some(upload) = upload {
-        loop {
-            let before = upload.pieces();
-            tokio::time::sleep(deadlines.silence).await;
-            if upload.is_over() {
-                break;
-            }
-            if upload.pieces() == before {
+        let (mut pieces, mut since) = (upload.pieces(), Instant::now());
+        while !upload.is_over() {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if upload.pieces() != pieces {
+                (pieces, since) = (upload.pieces(), Instant::now());
+            } else if since.elapsed() >= deadlines.silence {
                 return if upload.awaits_client() {
                     ProxyError::ClientTooSlow
                 } else {

@@ -1,6 +1,10 @@
 //! Where a stream is: the `host:port` that an operator, or a transcoder, wrote into Redis.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    str::FromStr,
+};
 
 use http::HeaderValue;
 
@@ -14,6 +18,8 @@ const MAX_LABEL_BYTES: usize = 63;
 pub struct Upstream {
     host: Box<str>,
     port: u16,
+    /// `None`: the host is a name.
+    address: Option<SocketAddr>,
     /// As `Host` says it: the port only where it is not 80.
     header: HeaderValue,
 }
@@ -58,6 +64,10 @@ impl FromStr for Upstream {
         Ok(Self {
             host: bare.into(),
             port,
+            address: bare
+                .parse()
+                .ok()
+                .map(|ip: IpAddr| SocketAddr::new(ip, port)),
             header: HeaderValue::try_from(header).map_err(|_| UpstreamError::Host)?,
         })
     }
@@ -111,6 +121,11 @@ impl Upstream {
     /// The TCP port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it is; `None`: that is for its name to say.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     /// What `Host` says to it.

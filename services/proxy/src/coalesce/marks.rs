@@ -7,8 +7,8 @@
 use std::{
     num::NonZeroUsize,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
 };
 
@@ -24,6 +24,10 @@ pub const COALESCE: HeaderName = HeaderName::from_static("marquee-coalesce");
 /// Marked streams that are remembered while their routes are read anew.
 const CAPACITY: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
+/// So many answers in a row without the mark, to requests that were held for each other, and a stream's
+/// requests are held no more. (An upstream may mark its playlists and not its segments.)
+const MISSES: u8 = 8;
+
 /// Whether an answer may be shared.
 pub fn is_marked(headers: &HeaderMap) -> bool {
     headers.get(COALESCE).is_some_and(|value| value == "1")
@@ -31,12 +35,18 @@ pub fn is_marked(headers: &HeaderMap) -> bool {
 
 /// What is known of one stream at one address.
 #[derive(Clone, Debug, Default)]
-pub struct Mark(Arc<AtomicBool>);
+pub struct Mark(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_set: AtomicBool,
+    misses: AtomicU8,
+}
 
 impl Mark {
-    /// Whether its last answer was marked.
+    /// Whether its upstream marks answers.
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_set.load(Ordering::Relaxed)
     }
 }
 
@@ -56,7 +66,7 @@ impl Default for Marks {
 impl Marks {
     /// What is known of a stream whose route has been read anew.
     pub fn of(&self, stream_id: &str, upstream: &Upstream) -> Mark {
-        let mut marked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut marked = self.marked();
         match marked.get(stream_id) {
             Some((at, mark)) if at == upstream => return mark.clone(),
             Some(_) => {}
@@ -66,17 +76,26 @@ impl Marks {
         Mark::default()
     }
 
-    /// Learns from an answer.
-    pub fn learn(&self, stream_id: &str, upstream: &Upstream, mark: &Mark, is_marked: bool) {
-        if mark.0.swap(is_marked, Ordering::Relaxed) == is_marked {
+    /// An answer was marked.
+    pub fn seen(&self, stream_id: &str, upstream: &Upstream, mark: &Mark) {
+        mark.0.misses.store(0, Ordering::Relaxed);
+        if mark.0.is_set.swap(true, Ordering::Relaxed) {
             return;
         }
-        let mut marked = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_marked {
-            marked.put(stream_id.into(), (upstream.clone(), mark.clone()));
-        } else {
-            marked.pop(stream_id);
+        let known = (upstream.clone(), mark.clone());
+        self.marked().put(stream_id.into(), known);
+    }
+
+    /// An answer that others waited for was not.
+    pub fn missed(&self, stream_id: &str, mark: &Mark) {
+        let misses = mark.0.misses.fetch_add(1, Ordering::Relaxed) + 1;
+        if misses >= MISSES && mark.0.is_set.swap(false, Ordering::Relaxed) {
+            self.marked().pop(stream_id);
         }
+    }
+
+    fn marked(&self) -> MutexGuard<'_, Marked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -84,7 +103,7 @@ impl Marks {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
-    use super::Marks;
+    use super::{MISSES, Marks};
     use crate::upstream::Upstream;
 
     #[test]
@@ -94,23 +113,28 @@ mod tests {
         let there: Upstream = "edge:2".parse().unwrap();
         let mark = marks.of("a", &here);
         assert!(!mark.is_set());
-        marks.learn("a", &here, &mark, true);
+        marks.seen("a", &here, &mark);
         assert!(marks.of("a", &here).is_set(), "the route was read anew");
         assert!(!marks.of("b", &here).is_set(), "another stream");
         assert!(!marks.of("a", &there).is_set(), "the route has changed");
         assert!(!marks.of("a", &here).is_set(), "and back");
-        // A late answer of before.
-        marks.learn("a", &here, &mark, false);
-        assert!(!marks.of("a", &here).is_set());
     }
 
     #[test]
-    fn an_answer_without_the_mark_ends_it() {
+    fn several_answers_in_a_row_without_the_mark_end_it() {
         let marks = Marks::default();
         let here: Upstream = "edge:1".parse().unwrap();
         let mark = marks.of("a", &here);
-        marks.learn("a", &here, &mark, true);
-        marks.learn("a", &here, &mark, false);
+        marks.seen("a", &here, &mark);
+        for _ in 0..MISSES - 1 {
+            marks.missed("a", &mark);
+        }
+        marks.seen("a", &here, &mark);
+        for _ in 0..MISSES - 1 {
+            marks.missed("a", &mark);
+            assert!(mark.is_set());
+        }
+        marks.missed("a", &mark);
         assert!(!mark.is_set());
         assert!(!marks.of("a", &here).is_set());
     }

@@ -102,25 +102,25 @@ impl Shared {
     pub(super) async fn pass(&self, answer: Response<Download>, held: Reserved) {
         let (parts, mut body) = answer.into_parts();
         self.begin(Head::Shared(parts), Some(held));
-        let mut end = Ok(());
+        let mut ended = Ok(());
         while let Some(frame) = body.frame().await {
             match frame.map(Frame::into_data) {
                 Ok(Ok(chunk)) => self.0.send_modify(|progress| progress.chunks.push(chunk)),
                 Ok(Err(_trailers)) => {}
                 Err(error) => {
-                    end = Err(Broken(error_chain(error.as_ref()).into()));
+                    ended = Err(Broken(error_chain(error.as_ref()).into()));
                     break;
                 }
             }
         }
-        self.0.send_modify(|progress| progress.end = Some(end));
+        self.0.send_modify(|progress| progress.end = Some(ended));
     }
 
-    fn begin(&self, head: Head, held: Option<Reserved>) {
+    fn begin(&self, head: Head, reserved: Option<Reserved>) {
         self.0.send_modify(|progress| {
             progress.head = Some(head);
             progress.head_at = Some(Instant::now());
-            progress.held = held;
+            progress.held = reserved;
         });
     }
 }

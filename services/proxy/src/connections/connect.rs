@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -96,8 +96,8 @@ impl Resolver {
         upstream: &Upstream,
         within: Duration,
     ) -> Result<Addresses, ConnectError> {
-        if let Ok(ip) = upstream.host().parse::<IpAddr>() {
-            return Ok(Addresses::One(SocketAddr::new(ip, upstream.port())));
+        if let Some(address) = upstream.address() {
+            return Ok(Addresses::One(address));
         }
         let lookup = self.lookup(upstream);
         let resolved = lookup.cell.get_or_init(|| resolve(upstream));

@@ -34,7 +34,7 @@ pub struct RouteView {
     /// The stream.
     stream_id: String,
     /// The value in Redis; one that is no address is answered 500.
-    #[schema(example = "10.0.0.5:8000")]
+    #[schema(example = "127.0.0.1:8000")]
     upstream: String,
     /// Seconds until it is forgotten; null: never.
     ttl_s: Option<u64>,
@@ -58,7 +58,7 @@ impl RouteView {
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct RouteUpdate {
     /// `host:port`, `host` (port 80) or `[v6]:port`.
-    #[schema(example = "10.0.0.5:8000")]
+    #[schema(example = "127.0.0.1:8000")]
     upstream: String,
     /// Forget it after so many seconds; null or left out: never.
     #[serde(default)]
@@ -168,6 +168,7 @@ pub async fn find(
         (status = 400, description = "`bad_json`", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`unauthenticated`", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "`forbidden` or `csrf_failed`", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`not_found`: the id could be read in two ways", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "`body_too_large`", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "`unsupported_media_type`", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "`validation_failed`", body = Problem, content_type = "application/problem+json"),

@@ -27,11 +27,18 @@ async fn process(port: u16, log: &Path, settings: &[(&str, &str)]) -> TestProces
     all.extend_from_slice(settings);
     let process = spawn_process(&[env!("CARGO_BIN_EXE_proxy")], &all, log);
     eventually("the proxy is ready", PATIENCE, async || {
-        let ready = reqwest::get(format!("http://127.0.0.1:{port}/ready")).await;
+        let ready = client()
+            .get(format!("http://127.0.0.1:{port}/ready"))
+            .send()
+            .await;
         ready.ok()?.status().is_success().then_some(())
     })
     .await;
     process
+}
+
+fn client() -> reqwest::Client {
+    marquee_common::http::client(PATIENCE)
 }
 
 async fn ends(mut process: TestProcess) -> std::process::ExitStatus {
@@ -61,7 +68,9 @@ async fn each_request_is_one_line_in_which_no_secret_stands() {
         format!("/stream/{id}/{KEY}?token=secret&x=1"),
         "/stream/not-there".to_owned(),
     ] {
-        reqwest::get(format!("http://127.0.0.1:{port}{path}"))
+        client()
+            .get(format!("http://127.0.0.1:{port}{path}"))
+            .send()
             .await
             .unwrap();
     }
@@ -91,7 +100,7 @@ async fn the_access_log_can_be_the_one_that_log_readers_know() {
     let process = process(port, &log, &settings).await;
     let id = unique("logged");
     set(&id, echo("it").await).await;
-    let request = reqwest::Client::new()
+    let request = client()
         .get(format!("http://127.0.0.1:{port}/stream/{id}"))
         .header("user-agent", "an agent");
     request.send().await.unwrap();

@@ -1,10 +1,20 @@
 //! A TCP relay that can hang, cut its connections, and refuse new ones: a network that fails.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt, copy},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{ReadHalf, WriteHalf},
+    },
     sync::watch,
 };
 
@@ -20,32 +30,50 @@ pub enum Network {
 
 pub struct Relay {
     pub address: SocketAddr,
-    state: Arc<watch::Sender<Network>>,
+    state: watch::Sender<Network>,
+    asked_bytes: Arc<AtomicU64>,
 }
 
 impl Relay {
     pub async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(watch::Sender::new(Network::Up));
-        let states = state.clone();
+        let (state, states) = watch::channel(Network::Up);
+        let asked_bytes = Arc::<AtomicU64>::default();
+        let counter = asked_bytes.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(relay(client, target, states.subscribe()));
+                tokio::spawn(relay(client, target, states.clone(), counter.clone()));
             }
         });
-        Self { address, state }
+        Self {
+            address,
+            state,
+            asked_bytes,
+        }
     }
 
     pub fn is(&self, network: Network) {
         self.state.send_replace(network);
     }
+
+    /// Bytes that went to the server so far.
+    pub fn asked_bytes(&self) -> u64 {
+        self.asked_bytes.load(Ordering::SeqCst)
+    }
 }
 
-async fn relay(mut client: TcpStream, target: SocketAddr, mut state: watch::Receiver<Network>) {
+async fn relay(
+    mut client: TcpStream,
+    target: SocketAddr,
+    mut state: watch::Receiver<Network>,
+    asked: Arc<AtomicU64>,
+) {
     let Ok(mut server) = TcpStream::connect(target).await else {
         return;
     };
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
     loop {
         let now = *state.borrow_and_update();
         match now {
@@ -57,10 +85,27 @@ async fn relay(mut client: TcpStream, target: SocketAddr, mut state: watch::Rece
             }
             Network::Up => {
                 tokio::select! {
-                    _ = copy_bidirectional(&mut client, &mut server) => return,
+                    _ = ask(&mut from_client, &mut to_server, &asked) => return,
+                    _ = copy(&mut from_server, &mut to_client) => return,
                     changed = state.changed() => if changed.is_err() { return },
                 }
             }
         }
+    }
+}
+
+async fn ask(
+    client: &mut ReadHalf<'_>,
+    server: &mut WriteHalf<'_>,
+    asked: &AtomicU64,
+) -> io::Result<()> {
+    let mut piece = [0; 8192];
+    loop {
+        let read = client.read(&mut piece).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        asked.fetch_add(read as u64, Ordering::SeqCst);
+        server.write_all(&piece[..read]).await?;
     }
 }

@@ -175,7 +175,7 @@ async fn without_a_key_nobody_is_an_admin() {
     let bound = app.bind().unwrap();
     let url = format!("http://{}/api/proxy/routes", bound.local_addr());
     tokio::spawn(bound.run());
-    let request = reqwest::Client::new()
+    let request = marquee_common::http::client(crate::fixture::PATIENCE)
         .get(url)
         .bearer_auth(token(Role::Admin));
     answer(request).await.is_problem(503, "unavailable");
