@@ -93,7 +93,6 @@ for (const [door, url] of Object.entries(DOORS)) {
     await redisCli("SET", "streams:bad", "invalid:format:here");
     await sleep(EFFECT_MS);
     assert.equal((await curl(`${url()}/stream/bad`)).status, 500);
-    assert.equal((await curl(`${url()}/stream/%2e%2e%2fx`)).status >= 400, true);
   });
 }
 

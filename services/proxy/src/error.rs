@@ -1,5 +1,7 @@
 //! Why a request got no answer from its upstream, and the problem the client gets instead.
 
+use std::time::Duration;
+
 use http::{StatusCode, header::ALLOW};
 use marquee_common::{BoxError, error::ApiError, server::Doubt};
 
@@ -101,7 +103,8 @@ impl ProxyError {
             Self::Lookup(LookupError::Redis(_)) => internal(
                 "routes_unavailable",
                 "Where this stream is cannot be found out at the moment. Try again in a few seconds.",
-            ),
+            )
+            .retry_after(Duration::from_secs(1)),
             Self::Lookup(LookupError::BadValue { .. } | LookupError::NotAString(_)) => internal(
                 "bad_upstream",
                 "This stream's address is not a valid one. Its operator has to set it anew.",

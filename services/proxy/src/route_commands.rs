@@ -88,7 +88,7 @@ async fn check(table: &RouteTable, stream_id: Option<String>) -> Result<(), Comm
     };
     let asked = entries.len();
     let mut checked = stream::iter(entries)
-        .map(async |entry| {
+        .map(|entry| async move {
             let health = probe(&entry).await;
             (entry, health)
         })

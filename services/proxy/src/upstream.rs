@@ -47,16 +47,16 @@ impl FromStr for Upstream {
     fn from_str(text: &str) -> Result<Self, UpstreamError> {
         let (host, port) = split(text)?;
         let port = port.map_or(Ok(DEFAULT_PORT), parse_port)?;
-        let is_v6 = host.starts_with('[');
         let header = match port {
             DEFAULT_PORT => host.to_owned(),
             port => format!("{host}:{port}"),
         };
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let is_host = if is_v6 {
-            bare.parse::<Ipv6Addr>().is_ok()
-        } else {
-            is_name(bare)
+        let in_brackets = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'));
+        let (bare, is_host) = match in_brackets {
+            Some(v6) => (v6, v6.parse::<Ipv6Addr>().is_ok()),
+            None => (host, is_name(host)),
         };
         if !is_host {
             return Err(UpstreamError::Host);
@@ -204,7 +204,16 @@ mod tests {
         for text in ["10.0.0.5:", "a:0", "a:65536", "a:+80", "a:8o", "a:080000"] {
             assert_eq!(parse(text), Err(UpstreamError::Port), "{text}");
         }
-        for text in [":80", "a b:80", "a\n", "a..b", "a/b", "user@a:80", "é:80"] {
+        for text in [
+            ":80",
+            "a b:80",
+            "a\n",
+            "a..b",
+            "a/b",
+            "user@a:80",
+            "é:80",
+            "a]",
+        ] {
             assert_eq!(parse(text), Err(UpstreamError::Host), "{text:?}");
         }
         assert_eq!(parse("a:80 "), Err(UpstreamError::Port));

@@ -98,6 +98,8 @@ async fn a_redis_that_hangs_is_noticed_and_nothing_older_than_five_seconds_is_be
 
 #[tokio::test]
 async fn a_thousand_viewers_of_an_upstream_that_restarts_ask_redis_once() {
+    // Both ends of all connections are this process'.
+    marquee_proxy::open_files::raise_limit();
     let (proxy, relay) = behind_a_relay().await;
     let id = unique("restarts");
     let port = free_port();
