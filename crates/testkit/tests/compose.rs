@@ -77,12 +77,16 @@ fn services_have_their_documented_names() {
             "kafka",
             "minio",
             "postgres",
+            "proxy",
             "redis",
             "stream-service",
             "transcoder",
         ]
     );
-    assert!(config(&[]).contains("container_name: pay-per-view-redis"));
+    let text = config(&[]);
+    for name in ["pay-per-view-redis", "pay-per-view-openresty"] {
+        assert!(text.contains(&format!("container_name: {name}")), "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! Which streams' upstreams let equal requests be joined.
+//!
+//! An upstream says so in its answers (`Marquee-Coalesce: 1`); until the first of them was seen,
+//! every request goes there by itself. What was learned holds for this stream at this address: a
+//! route that leads elsewhere begins anew.
+
+use std::{
+    num::NonZeroUsize,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+};
+
+use http::{HeaderMap, HeaderName};
+use lru::LruCache;
+
+use crate::upstream::Upstream;
+
+/// The header by which an upstream lets its answers be shared. It is passed on, for a proxy in front
+/// of this one.
+pub const COALESCE: HeaderName = HeaderName::from_static("marquee-coalesce");
+
+/// Marked streams that are remembered while their routes are read anew.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// So many answers in a row without the mark, to requests that were held for each other, and a stream's
+/// requests are held no more. (An upstream may mark its playlists and not its segments.)
+const MISSES: u8 = 8;
+
+/// Whether an answer may be shared.
+pub fn is_marked(headers: &HeaderMap) -> bool {
+    headers.get(COALESCE).is_some_and(|value| value == "1")
+}
+
+/// What is known of one stream at one address.
+#[derive(Clone, Debug, Default)]
+pub struct Mark(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_set: AtomicBool,
+    misses: AtomicU8,
+}
+
+impl Mark {
+    /// Whether its upstream marks answers.
+    pub fn is_set(&self) -> bool {
+        self.0.is_set.load(Ordering::Relaxed)
+    }
+}
+
+/// The marked streams. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Marks(Arc<Mutex<Marked>>);
+
+/// By stream: where it was when it was marked, and the mark.
+type Marked = LruCache<Box<str>, (Upstream, Mark)>;
+
+impl Default for Marks {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(LruCache::new(CAPACITY))))
+    }
+}
+
+impl Marks {
+    /// What is known of a stream whose route has been read anew.
+    pub fn of(&self, stream_id: &str, upstream: &Upstream) -> Mark {
+        let mut marked = self.marked();
+        match marked.get(stream_id) {
+            Some((at, mark)) if at == upstream => return mark.clone(),
+            Some(_) => {}
+            None => return Mark::default(),
+        }
+        marked.pop(stream_id);
+        Mark::default()
+    }
+
+    /// An answer was marked.
+    pub fn seen(&self, stream_id: &str, upstream: &Upstream, mark: &Mark) {
+        mark.0.misses.store(0, Ordering::Relaxed);
+        if mark.0.is_set.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let known = (upstream.clone(), mark.clone());
+        self.marked().put(stream_id.into(), known);
+    }
+
+    /// An answer that others waited for was not.
+    pub fn missed(&self, stream_id: &str, mark: &Mark) {
+        let misses = mark.0.misses.fetch_add(1, Ordering::Relaxed) + 1;
+        if misses >= MISSES && mark.0.is_set.swap(false, Ordering::Relaxed) {
+            self.marked().pop(stream_id);
+        }
+    }
+
+    fn marked(&self) -> MutexGuard<'_, Marked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use super::{MISSES, Marks};
+    use crate::upstream::Upstream;
+
+    #[test]
+    fn a_mark_is_learned_remembered_and_forgotten_when_the_route_changes() {
+        let marks = Marks::default();
+        let here: Upstream = "edge:1".parse().unwrap();
+        let there: Upstream = "edge:2".parse().unwrap();
+        let mark = marks.of("a", &here);
+        assert!(!mark.is_set());
+        marks.seen("a", &here, &mark);
+        assert!(marks.of("a", &here).is_set(), "the route was read anew");
+        assert!(!marks.of("b", &here).is_set(), "another stream");
+        assert!(!marks.of("a", &there).is_set(), "the route has changed");
+        assert!(!marks.of("a", &here).is_set(), "and back");
+    }
+
+    #[test]
+    fn several_answers_in_a_row_without_the_mark_end_it() {
+        let marks = Marks::default();
+        let here: Upstream = "edge:1".parse().unwrap();
+        let mark = marks.of("a", &here);
+        marks.seen("a", &here, &mark);
+        for _ in 0..MISSES - 1 {
+            marks.missed("a", &mark);
+        }
+        marks.seen("a", &here, &mark);
+        for _ in 0..MISSES - 1 {
+            marks.missed("a", &mark);
+            assert!(mark.is_set());
+        }
+        marks.missed("a", &mark);
+        assert!(!mark.is_set());
+        assert!(!marks.of("a", &here).is_set());
+    }
+}
