@@ -12,8 +12,14 @@ pub mod timeline;
 pub mod ts;
 
 pub use gops::RecentGops;
-pub use name::{BroadcastTag, NameError, SegmentName};
-pub use playlist::{Entry, MasterPlaylist, MediaPlaylist, PlaylistError, Variant};
+pub use name::{BroadcastTag, NameError, PartName, SegmentName};
+pub use playlist::{
+    Entry, LiveRendition, MasterPlaylist, MediaPlaylist, Part, PlaylistError, Position, Reload,
+    Report, Variant,
+};
 pub use rung::{Rung, UnknownRung};
-pub use segmenter::{CutSegment, LadderSegmenter, RenditionParams, SegmentEvent, SegmenterConfig};
+pub use segmenter::{
+    CutPart, CutSegment, LadderSegmenter, PartTarget, RenditionParams, SegmentEvent,
+    SegmenterConfig,
+};
 pub use timeline::RenditionTimeline;

@@ -43,6 +43,23 @@ pub struct SegmentName {
     pub discontinuity: bool,
 }
 
+/// The identity of a part, which is served from memory and never stored:
+/// `{rung}/{broadcast}-{epoch}-{msn}.{part}.ts`. A segment's own name has its duration, which is not
+/// known before its last part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartName {
+    /// The rendition.
+    pub rung: Rung,
+    /// The broadcast.
+    pub broadcast: BroadcastTag,
+    /// The epoch of the transcoder that serves it.
+    pub epoch: u64,
+    /// Media sequence number of its segment.
+    pub msn: u64,
+    /// Its number in the segment, from 0.
+    pub part: u32,
+}
+
 /// The text is no segment name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -112,6 +129,35 @@ impl SegmentName {
     }
 }
 
+impl PartName {
+    /// The name relative to the rendition's playlist.
+    pub fn uri(&self) -> String {
+        format!(
+            "{}-{:0EPOCH_DIGITS$}-{:0MSN_DIGITS$}.{}.ts",
+            self.broadcast, self.epoch, self.msn, self.part
+        )
+    }
+
+    /// Reads back [`PartName::uri`].
+    pub fn from_uri(rung: Rung, uri: &str) -> Result<Self, NameError> {
+        let stem = uri.strip_suffix(".ts").ok_or(NameError)?;
+        let (stem, part) = stem.split_once('.').ok_or(NameError)?;
+        let mut fields = stem.split('-');
+        let mut field = || fields.next().ok_or(NameError);
+        let name = Self {
+            rung,
+            broadcast: field()?.parse()?,
+            epoch: number(field()?, EPOCH_DIGITS)?,
+            msn: number(field()?, MSN_DIGITS)?,
+            part: number(part, 1)?,
+        };
+        match fields.next() {
+            None => Ok(name),
+            Some(_) => Err(NameError),
+        }
+    }
+}
+
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.rung, self.uri())
@@ -170,6 +216,16 @@ mod tests {
         #[test]
         fn a_name_is_read_back_as_it_was_written(name in any_name()) {
             prop_assert_eq!(name.to_string().parse(), Ok(name));
+        }
+
+        #[test]
+        fn a_parts_name_is_read_back_as_it_was_written_and_is_no_segments(
+            SegmentName { rung, broadcast, epoch, msn, .. } in any_name(),
+            part in any::<u32>(),
+        ) {
+            let name = PartName { rung, broadcast, epoch, msn, part };
+            prop_assert_eq!(PartName::from_uri(rung, &name.uri()), Ok(name));
+            prop_assert_eq!(SegmentName::from_uri(rung, &name.uri()), Err(NameError));
         }
 
         #[test]

@@ -4,9 +4,11 @@
 //! reader exists for our own playlists (a successor reads what its predecessor published), so it
 //! refuses what we never write instead of guessing.
 
+mod low_latency;
 mod master;
 mod media;
 
+pub use low_latency::{LiveRendition, Part, Position, Reload, Report};
 pub use master::{MasterPlaylist, Variant};
 pub use media::{Entry, MediaPlaylist, TARGET_DURATION_S};
 

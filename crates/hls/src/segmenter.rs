@@ -2,12 +2,14 @@
 //!
 //! One rung leads: it is cut at a keyframe when waiting for the next would make the segment too
 //! long, or by time where there is only sound. The others are cut at their keyframe with the same
-//! presentation time, give or take a frame. A segment begins with the program tables, numbered by us
-//! so that their counters run on, followed by the packets of the pipe as they came; the encoder's own
-//! tables are dropped.
+//! presentation time, give or take a frame. A segment is its parts one after the other, of some frames
+//! each, the same in all rungs. A part begins with the program tables, numbered by us so that their
+//! counters run on, followed by the packets of the pipe as they came; the encoder's own tables are
+//! dropped.
 //!
 //! - Numbers, start times and durations are the leader's, in every rung. The leader's event for a
 //!   number comes before that of any other rung.
+//! - A part is told as soon as it is whole, a segment after the last of its parts.
 //! - A duration is the distance to the next cut. Across a jump of the clock it is counted in frames,
 //!   and the next start time shows the jump.
 //! - A rung without a keyframe at a cut lacks that number: the segment before ends there, and what
@@ -17,6 +19,7 @@
 mod follower;
 mod leader;
 mod open;
+mod part;
 mod rate;
 mod track;
 
@@ -24,12 +27,16 @@ use bytes::Bytes;
 
 use crate::Rung;
 use follower::Follower;
-use leader::Leader;
+use leader::{Leader, Marks};
+
+pub use part::PartTarget;
 
 /// Bytes a rung may hold back, and that a segment may have: 16 s of the highest bit rate.
 const MOST_BYTES: usize = 16 * 1024 * 1024;
 /// Cuts a rung may be behind the leader: two hours.
 const MOST_CUTS_BEHIND: usize = 4096;
+/// Parts a rung may be behind the leader.
+const MOST_PARTS_BEHIND: usize = 16 * MOST_CUTS_BEHIND;
 const MAX_SEGMENT: i64 = 216_000;
 
 /// The rungs of a run and how they are cut.
@@ -41,15 +48,18 @@ pub struct SegmenterConfig {
     pub leader: Rung,
     /// What a segment may last in 90 kHz ticks, where keyframes allow it.
     pub max_segment: i64,
+    /// What a part may last.
+    pub part_target: PartTarget,
 }
 
 impl SegmenterConfig {
     /// Segments of at most 2.4 s, which a player's target duration of 2 s still covers.
-    pub fn new(rungs: Vec<Rung>, leader: Rung) -> Self {
+    pub fn new(rungs: Vec<Rung>, leader: Rung, part_target: PartTarget) -> Self {
         Self {
             rungs,
             leader,
             max_segment: MAX_SEGMENT,
+            part_target,
         }
     }
 }
@@ -84,10 +94,31 @@ pub struct CutSegment {
     pub frames: u32,
 }
 
+/// A part of a segment that may still be growing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CutPart {
+    /// Its rung.
+    pub rung: Rung,
+    /// The number of its segment in this run.
+    pub index: u64,
+    /// Its number in the segment: from 0, the same in all rungs.
+    pub part: u32,
+    /// When its segment starts in 90 kHz ticks, by the leader.
+    pub segment_start_pts: i64,
+    /// How long it lasts in 90 kHz ticks, by the leader; see [`PartTarget`] for its bounds.
+    pub duration: i64,
+    /// Whether a decoder can begin in it.
+    pub independent: bool,
+    /// Transport stream that begins with the program tables; empty when the rung has nothing here.
+    pub bytes: Bytes,
+}
+
 /// What the segmenter found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SegmentEvent {
-    /// A segment is whole.
+    /// A part is whole.
+    Part(CutPart),
+    /// A segment is whole: its parts' bytes, one after the other.
     Segment(CutSegment),
     /// A rung has nothing for this number.
     Missing {
@@ -127,12 +158,13 @@ impl LadderSegmenter {
             mut rungs,
             leader,
             max_segment,
+            part_target,
         } = config;
         rungs.sort_unstable();
         rungs.dedup();
         rungs.retain(|&rung| rung != leader);
         Self {
-            leader: Leader::new(leader, max_segment),
+            leader: Leader::new(leader, max_segment, part_target),
             followers: rungs.into_iter().map(Follower::new).collect(),
             is_finished: false,
         }
@@ -177,11 +209,10 @@ impl LadderSegmenter {
     }
 
     fn lead(&mut self, bytes: &[u8], out: &mut Vec<SegmentEvent>) {
-        let mut cuts = Vec::new();
-        self.leader.push(bytes, &mut cuts, out);
-        let reach = self.leader.reach();
+        let mut marks = Marks::default();
+        self.leader.push(bytes, &mut marks, out);
         for follower in &mut self.followers {
-            follower.advance(&cuts, reach, out);
+            follower.advance(&marks, self.leader.reach(), out);
         }
     }
 }

@@ -106,20 +106,64 @@ impl RenditionTimeline {
     /// Lists the next segment. A number that is listed already keeps what it has; a hole before
     /// this one is filled with gaps.
     pub fn push(&mut self, entry: Entry) {
-        if let Some(last) = self.listed.back() {
-            if entry.msn <= last.entry.msn {
-                return;
-            }
-            if entry.msn - last.entry.msn > MAX_HOLE {
-                self.discontinuity_seq_before = last.discontinuity_number;
-                self.listed.clear();
-            } else {
-                for gap in self.gaps_before(&last.entry.clone(), &entry) {
-                    self.list(gap);
-                }
-            }
+        if self.last_msn().is_some_and(|last| entry.msn <= last) {
+            return;
         }
+        self.fill_before(&entry);
         self.list(entry);
+    }
+
+    /// Fills the hole before a segment that is about to be listed. Its duration does not matter.
+    pub fn fill_before(&mut self, next: &Entry) {
+        let Some(last) = self.listed.back() else {
+            return;
+        };
+        if next.msn <= last.entry.msn {
+            return;
+        }
+        if next.msn - last.entry.msn > MAX_HOLE {
+            self.discontinuity_seq_before = last.discontinuity_number;
+            self.listed.clear();
+            return;
+        }
+        for gap in self.gaps_before(&last.entry.clone(), next) {
+            self.list(gap);
+        }
+    }
+
+    /// A listed segment turned out to be lost.
+    pub fn mark_gap(&mut self, msn: u64) {
+        let first = self.listed.front().map_or(0, |listed| listed.entry.msn);
+        let place = msn
+            .checked_sub(first)
+            .and_then(|place| usize::try_from(place).ok());
+        if let Some(listed) = place.and_then(|place| self.listed.get_mut(place)) {
+            listed.entry.gap = true;
+        }
+    }
+
+    /// Whether nothing follows.
+    pub fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Media and discontinuity sequence of the window of the newest `dvr`, and its entries.
+    pub(crate) fn listed_in(&self, dvr: Duration) -> (u64, u64, impl Iterator<Item = &Entry>) {
+        let first = self.first_in_window(dvr);
+        let listed = self.listed.range(first..).map(|listed| &listed.entry);
+        let (media_sequence, discontinuity_sequence) =
+            self.listed
+                .get(first)
+                .map_or((1, self.discontinuity_seq_before), |oldest| {
+                    let own = u64::from(oldest.entry.discontinuity);
+                    (oldest.entry.msn, oldest.discontinuity_number - own)
+                });
+        (media_sequence, discontinuity_sequence, listed)
+    }
+
+    /// Which broadcast it is.
+    pub fn broadcast(&self) -> BroadcastTag {
+        self.broadcast
     }
 
     /// The newest number.
@@ -146,20 +190,12 @@ impl RenditionTimeline {
     /// [`RenditionTimeline::forget_before`] with the same `dvr`, so that none lists again what an
     /// earlier one had dropped, whatever the dates are.
     pub fn window(&self, dvr: Duration) -> MediaPlaylist {
-        let first = self.first_in_window(dvr);
-        let listed = self.listed.range(first..);
-        let (media_sequence, discontinuity_sequence) =
-            self.listed
-                .get(first)
-                .map_or((1, self.discontinuity_seq_before), |oldest| {
-                    let own = u64::from(oldest.entry.discontinuity);
-                    (oldest.entry.msn, oldest.discontinuity_number - own)
-                });
+        let (media_sequence, discontinuity_sequence, entries) = self.listed_in(dvr);
         MediaPlaylist {
             target_duration_s: TARGET_DURATION_S,
             media_sequence,
             discontinuity_sequence,
-            entries: listed.map(|listed| listed.entry.clone()).collect(),
+            entries: entries.cloned().collect(),
             ended: self.ended,
         }
     }

@@ -13,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use marquee_hls::{
-    CutSegment, LadderSegmenter, Rung, SegmentEvent, SegmenterConfig,
+    CutSegment, LadderSegmenter, PartTarget, Rung, SegmentEvent, SegmenterConfig,
     h264::{EntryPoint, HeadScanner},
     ts::{PacketKind, Reader},
 };
@@ -80,7 +80,11 @@ struct Run {
 /// The pipes are read in turns, in chunks as a pipe gives them.
 fn cut(pipes: &[(Rung, &[u8])]) -> Run {
     let rungs: Vec<_> = pipes.iter().map(|pipe| pipe.0).collect();
-    let mut segmenter = LadderSegmenter::new(SegmenterConfig::new(rungs, pipes[0].0));
+    let mut segmenter = LadderSegmenter::new(SegmenterConfig::new(
+        rungs,
+        pipes[0].0,
+        PartTarget::default(),
+    ));
     let mut events = Vec::new();
     let turns = pipes
         .iter()
@@ -104,6 +108,7 @@ impl Run {
             .iter()
             .filter_map(|event| match event {
                 SegmentEvent::Segment(cut) => Some(cut).filter(|cut| cut.rung == rung),
+                SegmentEvent::Part(_) => None,
                 other => panic!("{other:?}"),
             })
             .collect()

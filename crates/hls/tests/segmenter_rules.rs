@@ -5,7 +5,9 @@
     reason = "a test stops at what it does not expect"
 )]
 
-use marquee_hls::{LadderSegmenter, RenditionParams, Rung, SegmentEvent, SegmenterConfig};
+use marquee_hls::{
+    CutPart, LadderSegmenter, PartTarget, RenditionParams, Rung, SegmentEvent, SegmenterConfig,
+};
 
 #[path = "segmenter/synthetic.rs"]
 mod synthetic;
@@ -31,11 +33,19 @@ fn every(gop: i64) -> impl Fn(i64) -> bool {
 }
 
 fn ladder() -> LadderSegmenter {
-    LadderSegmenter::new(SegmenterConfig::new(vec![LEADER, FOLLOWER], LEADER))
+    LadderSegmenter::new(SegmenterConfig::new(
+        vec![LEADER, FOLLOWER],
+        LEADER,
+        PartTarget::default(),
+    ))
 }
 
 fn alone(rung: Rung, bytes: &[u8]) -> Vec<SegmentEvent> {
-    let mut segmenter = LadderSegmenter::new(SegmenterConfig::new(vec![rung], rung));
+    let mut segmenter = LadderSegmenter::new(SegmenterConfig::new(
+        vec![rung],
+        rung,
+        PartTarget::default(),
+    ));
     let mut events = Vec::new();
     segmenter.push(rung, bytes, &mut events);
     segmenter.finish(&mut events);
@@ -70,6 +80,16 @@ fn numbers(events: &[SegmentEvent], of: Rung) -> Vec<(u64, i64, i64, Option<u32>
                 start_pts,
                 duration,
             } if rung == of => Some((index, frames(start_pts), duration / FRAME, None)),
+            _ => None,
+        })
+        .collect()
+}
+
+fn parts(events: &[SegmentEvent], of: Rung) -> Vec<&CutPart> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            SegmentEvent::Part(part) if part.rung == of => Some(part),
             _ => None,
         })
         .collect()
@@ -291,7 +311,8 @@ fn a_leader_without_keyframes_does_not_fill_the_memory() {
             true,
         );
     }
-    let events = alone(LEADER, &muxer.bytes);
+    let mut events = alone(LEADER, &muxer.bytes);
+    events.retain(|event| !matches!(event, SegmentEvent::Part(_)));
     assert_eq!(events[0], SegmentEvent::TooFarAhead { rung: LEADER });
     assert_eq!(
         numbers(&events, LEADER),
@@ -360,14 +381,10 @@ fn sound_may_vanish_and_come_back() {
 }
 
 #[test]
-fn every_segment_begins_with_tables_whose_counters_run_on() {
-    let events = alone(LEADER, &pipe(60 * 20, every(60)));
+fn every_part_begins_with_tables_whose_counters_run_on() {
     let mut expected = 0;
-    for event in events {
-        let SegmentEvent::Segment(cut) = event else {
-            panic!("{event:?}")
-        };
-        let packets = cut.bytes.as_chunks::<188>().0;
+    for part in parts(&alone(LEADER, &pipe(60 * 20, every(60))), LEADER) {
+        let packets = part.bytes.as_chunks::<188>().0;
         let pid = |packet: &[u8; 188]| u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
         assert_eq!(
             packets.iter().map(pid).take(3).collect::<Vec<_>>(),
@@ -382,7 +399,11 @@ fn every_segment_begins_with_tables_whose_counters_run_on() {
                 .iter()
                 .all(|packet| ![0, 0x1000].contains(&pid(packet)))
         );
-        assert_eq!(packets[2][5] & 0x40, 0x40, "a keyframe follows");
+        let has_keyframe = packets[2][5] & 0x40 == 0x40 && packets[2][3] & 0x20 != 0;
+        assert_eq!(
+            (part.independent, part.part == 0),
+            (has_keyframe, has_keyframe)
+        );
         expected = (expected + 1) % 16;
     }
 }

@@ -30,6 +30,12 @@ impl Addresses {
         format!("{}/live-streams/{stream}/master.m3u8", self.base)
     }
 
+    /// Where viewers play it with low latency, while a transcoder holds the live. [`Self::hls`] plays
+    /// whenever this does not.
+    pub fn ll_hls(&self, stream: StreamId) -> String {
+        format!("{}/stream/{stream}/master.m3u8", self.base)
+    }
+
     /// A picture of what is on, renewed by its transcoder every 10 s.
     pub fn thumbnail(&self, stream: StreamId) -> String {
         format!("{}/live-streams/{stream}/thumbnail.jpg", self.base)
@@ -65,6 +71,10 @@ mod tests {
             assert_eq!(
                 addresses.hls(id),
                 format!("http://tv.example/live-streams/{id}/master.m3u8")
+            );
+            assert_eq!(
+                addresses.ll_hls(id),
+                format!("http://tv.example/stream/{id}/master.m3u8")
             );
             assert_eq!(
                 addresses.thumbnail(id),

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
 use marquee_common::{
+    BoxError,
     auth::AuthContext,
+    config::PublicUrls,
+    redis::RedisClient,
     s3::{self, BucketAccess, BucketError},
     server::{Check, ServeError, Service},
     telemetry,
@@ -18,6 +21,7 @@ use crate::{
     admission::{Doorman, MAX_PENDING},
     authority::Authority,
     config::{Config, IngestConfig, SrtKeyLength},
+    edge::{Edge, routing::Routing},
     ingest::Ingest,
     lease::PauseWatch,
     output::{
@@ -42,8 +46,32 @@ pub struct AppState {
     pub registry: Arc<Registry>,
     /// Storage.
     pub output: OutputContext,
+    /// Broadcasts served from memory.
+    pub edge: Edge,
+    /// Where what left memory is found.
+    pub storage_urls: StorageUrls,
     /// Knows the internal key.
     pub auth: AuthContext,
+}
+
+/// Where browsers find stored segments.
+#[derive(Clone, Debug)]
+pub struct StorageUrls {
+    base: Arc<str>,
+}
+
+impl StorageUrls {
+    /// From `PUBLIC_BASE_URL`.
+    pub fn new(public: &PublicUrls) -> Self {
+        Self {
+            base: public.absolute("/live-streams").into(),
+        }
+    }
+
+    /// The URL of an object of the live bucket.
+    pub fn of(&self, key: &str) -> String {
+        format!("{}/{key}", self.base)
+    }
 }
 
 /// Why the service cannot start.
@@ -52,6 +80,9 @@ pub enum StartError {
     /// The live bucket cannot be had.
     #[error("the live bucket cannot be used")]
     Bucket(#[from] BucketError),
+    /// The configuration of Redis is wrong.
+    #[error("REDIS_HOST or REDIS_PORT is wrong")]
+    Redis(#[source] BoxError),
     /// The spill folder cannot be had.
     #[error("SPILL_DIR cannot be used")]
     Spill(#[from] ClaimError),
@@ -97,7 +128,11 @@ impl App {
             )?,
             memory_bytes: config.output.upload_memory_bytes,
             dvr_window: Duration::from_secs(config.output.dvr_window_s),
+            edge: Edge::default(),
         };
+        let redis =
+            RedisClient::new(&config.redis).map_err(|error| StartError::Redis(error.into()))?;
+        let routing = Routing::new(output.edge.clone(), redis.clone(), config.edge_address());
         let authority = Authority::new(
             config.stream_service_url.clone(),
             config.internal_api_key.clone(),
@@ -131,15 +166,15 @@ impl App {
         let state = AppState {
             registry: registry.clone(),
             output: output.clone(),
+            edge: output.edge.clone(),
+            storage_urls: StorageUrls::new(&config.public),
             auth: AuthContext::internal_only(&config.internal_api_key),
         };
         let grace = config.http.shutdown_grace();
         let service = Service::new("transcoder", telemetry, config.http, config.port)
-            .routes(crate::routes::routes(state))
-            .readiness(vec![Check::new("s3", false, move || {
-                let (client, bucket) = (client.clone(), bucket.clone());
-                async move { s3::ping(&client, &bucket).await }
-            })]);
+            .routes(crate::routes::routes(state.clone()))
+            .raw_routes(crate::routes::streaming_routes(state))
+            .readiness(vec![s3_check(client, bucket), redis_check(redis)]);
         let lifecycle = service.lifecycle();
         let stop = lifecycle.token();
         let renew_now = Arc::new(Notify::new());
@@ -163,6 +198,7 @@ impl App {
             transcoder_url: transcoder_url.clone(),
             checks: TaskTracker::new(),
         });
+        lifecycle.spawn("edge routes", routing.run(stop.clone()));
         lifecycle.spawn("srt ingest", ingest.clone().run_srt(srt, stop.clone()));
         lifecycle.spawn("rtmp ingest", ingest.run_rtmp(rtmp, stop.clone()));
         lifecycle.spawn("renewal and drain", async move {
@@ -185,6 +221,21 @@ impl App {
     pub async fn run(self) -> Result<(), ServeError> {
         self.service.serve().await
     }
+}
+
+fn s3_check(client: aws_sdk_s3::Client, bucket: String) -> Check {
+    Check::new("s3", false, move || {
+        let (client, bucket) = (client.clone(), bucket.clone());
+        async move { s3::ping(&client, &bucket).await }
+    })
+}
+
+/// Without Redis nobody is led to the edge; who plays the stored playlists does not notice.
+fn redis_check(redis: RedisClient) -> Check {
+    Check::new("redis", false, move || {
+        let redis = redis.clone();
+        async move { redis.ping().await }
+    })
 }
 
 fn srt_config(ingest: &IngestConfig) -> Result<ListenerConfig, PassphraseError> {

@@ -4,14 +4,14 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use marquee_common::config::{HttpConfig, LogConfig, PublicUrls, Secret};
-use marquee_common::s3::S3Config;
+use marquee_common::{redis::RedisConfig, s3::S3Config};
 use url::Url;
 
-/// Live ingest: SRT and RTMP in, an ffmpeg ladder, HLS segments and playlists out to S3.
+/// Live ingest: SRT and RTMP in, an ffmpeg ladder, HLS out: to S3, and with low latency from memory.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "transcoder", version)]
 pub struct Config {
-    /// HTTP port: health, metrics, internal calls.
+    /// HTTP port: the live edge, health, metrics, internal calls.
     #[arg(long, env = "PORT", default_value_t = 8086)]
     pub port: u16,
     /// HTTP server.
@@ -45,6 +45,46 @@ pub struct Config {
     /// Base URL under which the stream service reaches this transcoder; it is its identity, too.
     #[arg(long, env = "ADVERTISE_URL", default_value = "http://localhost:8086")]
     pub advertise_url: Url,
+    /// Where the routes to this transcoder's live edge stand.
+    #[command(flatten)]
+    pub redis: RedisConfig,
+    /// `host:port` under which proxies reach this transcoder's live edge; that of `ADVERTISE_URL`
+    /// when it is not set.
+    #[arg(long, env = "ADVERTISE_ADDR", value_parser = parse_address)]
+    pub advertise_addr: Option<String>,
+}
+
+impl Config {
+    /// `ADVERTISE_ADDR`, or what `ADVERTISE_URL` says.
+    pub fn edge_address(&self) -> String {
+        if let Some(address) = &self.advertise_addr {
+            return address.clone();
+        }
+        let host = self.advertise_url.host_str().unwrap_or("localhost");
+        let port = self.advertise_url.port_or_known_default().unwrap_or(80);
+        format!("{host}:{port}")
+    }
+}
+
+/// `host:port` or `[v6]:port`, as proxies read it.
+fn parse_address(text: &str) -> Result<String, &'static str> {
+    let problem = "expected host:port or [v6]:port";
+    let (host, port) = text.rsplit_once(':').ok_or(problem)?;
+    let is_bracketed = host.starts_with('[') && host.ends_with(']');
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let is_sane = if is_bracketed {
+        host[1..host.len() - 1]
+            .parse::<std::net::Ipv6Addr>()
+            .is_ok()
+    } else {
+        !host.is_empty() && host.bytes().all(is_host)
+    };
+    let has_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if is_sane && has_port {
+        Ok(text.to_owned())
+    } else {
+        Err(problem)
+    }
 }
 
 /// How publishers come in.

@@ -14,6 +14,7 @@ pub mod admission;
 pub mod app;
 pub mod authority;
 pub mod config;
+pub mod edge;
 pub mod encode;
 pub mod events;
 pub mod finalize;

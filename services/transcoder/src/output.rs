@@ -19,7 +19,7 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use marquee_common::{contract::StreamId, retry::Backoff};
 use marquee_hls::{
-    BroadcastTag, MediaPlaylist, RenditionTimeline, Rung, SegmentEvent, SegmentName,
+    BroadcastTag, MediaPlaylist, PartTarget, RenditionTimeline, Rung, SegmentEvent, SegmentName,
 };
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -34,6 +34,7 @@ use self::{
     uploader::Uploader,
 };
 use crate::{
+    edge::{Edge, LiveStream, StreamFormat},
     ladder::EncodePlan,
     lease::{Lease, Superseded},
     registry::Numbers,
@@ -50,6 +51,8 @@ pub struct OutputContext {
     pub memory_bytes: u64,
     /// How far playlists reach back.
     pub dvr_window: Duration,
+    /// Serves what is not stored yet.
+    pub edge: Edge,
 }
 
 impl OutputContext {
@@ -106,6 +109,8 @@ pub struct BroadcastNumbers {
 
 /// One broadcast's output.
 pub struct Output {
+    edge: Edge,
+    live: Arc<LiveStream>,
     timelines: Arc<Timelines>,
     uploader: Uploader,
     playlists: PlaylistWriter,
@@ -121,6 +126,7 @@ impl Output {
         context: &OutputContext,
         numbers: BroadcastNumbers,
         rungs: &[Rung],
+        part_target: PartTarget,
         lease: Lease,
         reported: watch::Sender<Numbers>,
     ) -> Result<Self, StorageError> {
@@ -129,11 +135,18 @@ impl Output {
         } else {
             new_timelines(numbers, rungs)
         };
+        let format = StreamFormat {
+            part_target,
+            dvr_window: context.dvr_window,
+        };
+        let edge = context.edge.clone();
+        let live = edge.open(numbers.stream_id, numbers.broadcast, &renditions, format);
         let timelines = Arc::new(Timelines::new(
             numbers,
             renditions,
             context.dvr_window,
             reported,
+            live.clone(),
         ));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -166,6 +179,8 @@ impl Output {
             &stop,
         );
         Ok(Self {
+            edge,
+            live,
             timelines,
             uploader,
             playlists,
@@ -191,6 +206,7 @@ impl Output {
             first_frame_ms,
             continues,
             leader,
+            is_on_trial: plan.is_passed_through(),
             bandwidths: plan
                 .rungs()
                 .into_iter()
@@ -244,6 +260,7 @@ impl Output {
     pub async fn end(&self, limit: Duration) -> Result<bool, Superseded> {
         self.playlists.stop_keeping();
         self.thumbnail.stop();
+        self.live.end();
         self.uploader.flush(limit).await;
         self.timelines.end();
         self.playlists.end(limit).await
@@ -251,6 +268,7 @@ impl Output {
 
     /// Stops all tasks; what is not stored by now is not stored.
     pub async fn stop(self) {
+        self.edge.close(&self.live);
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
@@ -268,6 +286,7 @@ impl RunOutput {
     /// Takes what the segmenter cut, in its order. Never waits.
     pub fn take(&self, event: SegmentEvent) {
         match event {
+            SegmentEvent::Part(part) => self.timelines.part(part),
             SegmentEvent::Segment(cut) => {
                 if let Some(name) = self.timelines.cut(&cut) {
                     self.uploader.push(name, cut.bytes);

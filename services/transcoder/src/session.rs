@@ -20,6 +20,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use marquee_common::contract::ingest::{
     Authorized, DisconnectReason, EndData, FinalizeRequest, LiveData, TranscoderEventKind,
 };
+use marquee_hls::PartTarget;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -87,6 +88,8 @@ pub struct Session {
     /// Fixed by the broadcast's first source, here or on another transcoder.
     ladder: Option<Ladder>,
     output: Option<Output>,
+    /// Fixed with the output.
+    part_target: PartTarget,
     /// What the present source is, for the `live` event.
     live: Option<LiveData>,
     /// The epoch under which the stream service was last told that the broadcast can be played: it
@@ -142,6 +145,7 @@ impl Session {
             events,
             numbers,
             output: None,
+            part_target: PartTarget::default(),
             live: None,
             told_live: None,
         }

@@ -62,11 +62,31 @@ impl Entry {
     pub fn end_ms(&self) -> i64 {
         self.start_ms.saturating_add(self.duration_ms.into())
     }
+
+    /// Writes the tags that stand before everything else of a segment.
+    pub(super) fn write_start(&self, dates: &mut DateMarks, text: &mut String) {
+        if self.discontinuity {
+            text.push_str("#EXT-X-DISCONTINUITY\n");
+        }
+        if dates.needed(self) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", date(self.start_ms));
+        }
+    }
+
+    /// Writes the tags that a whole segment ends with, and its URI.
+    pub(super) fn write_end(&self, text: &mut String) {
+        if self.gap {
+            text.push_str("#EXT-X-GAP\n");
+        }
+        let (seconds, millis) = (self.duration_ms / 1000, self.duration_ms % 1000);
+        let _ = writeln!(text, "#EXTINF:{seconds}.{millis:03},\n{}", self.uri);
+    }
 }
 
 impl MediaPlaylist {
     /// The text. A date stands on the first entry, after each discontinuity, where the dates of
-    /// neighbours do not follow from their durations, and every 60 s.
+    /// neighbours do not follow from their durations, and on the first that starts in a minute.
     pub fn write(&self) -> String {
         let mut text = String::with_capacity(256 + 80 * self.entries.len());
         // Writing to a String cannot fail.
@@ -79,17 +99,8 @@ impl MediaPlaylist {
         );
         let mut dates = DateMarks::default();
         for entry in &self.entries {
-            if entry.discontinuity {
-                text.push_str("#EXT-X-DISCONTINUITY\n");
-            }
-            if dates.needed(entry) {
-                let _ = writeln!(text, "#EXT-X-PROGRAM-DATE-TIME:{}", date(entry.start_ms));
-            }
-            if entry.gap {
-                text.push_str("#EXT-X-GAP\n");
-            }
-            let (seconds, millis) = (entry.duration_ms / 1000, entry.duration_ms % 1000);
-            let _ = writeln!(text, "#EXTINF:{seconds}.{millis:03},\n{}", entry.uri);
+            entry.write_start(&mut dates, &mut text);
+            entry.write_end(&mut text);
         }
         if self.ended {
             text.push_str("#EXT-X-ENDLIST\n");
@@ -111,25 +122,21 @@ impl MediaPlaylist {
     }
 }
 
-/// Decides which entries carry a date.
+/// Decides which entries carry a date: the same in all versions of a playlist, but that the first
+/// one always does.
 #[derive(Default)]
-struct DateMarks {
-    last_mark_ms: Option<i64>,
-    expected_ms: i64,
+pub(super) struct DateMarks {
+    previous: Option<(i64, i64)>,
 }
 
 impl DateMarks {
-    fn needed(&mut self, entry: &Entry) -> bool {
-        let needed = entry.discontinuity
-            || entry.start_ms != self.expected_ms
-            || self
-                .last_mark_ms
-                .is_none_or(|mark| entry.start_ms.saturating_sub(mark) >= DATE_INTERVAL_MS);
-        if needed {
-            self.last_mark_ms = Some(entry.start_ms);
-        }
-        self.expected_ms = entry.end_ms();
-        needed
+    pub fn needed(&mut self, entry: &Entry) -> bool {
+        let minute = |start_ms: i64| start_ms.div_euclid(DATE_INTERVAL_MS);
+        let follows = |(start_ms, end_ms): (i64, i64)| {
+            end_ms == entry.start_ms && minute(start_ms) == minute(entry.start_ms)
+        };
+        let previous = self.previous.replace((entry.start_ms, entry.end_ms()));
+        entry.discontinuity || !previous.is_some_and(follows)
     }
 }
 

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use bytes::{Buf, BytesMut};
 
 use super::{
-    MOST_BYTES, MOST_CUTS_BEHIND, SegmentEvent,
-    leader::{Cut, segment_event},
+    MOST_BYTES, MOST_CUTS_BEHIND, MOST_PARTS_BEHIND, SegmentEvent,
+    leader::{Cut, Marks, PartCut, Reach, segment_event},
     open::{OpenSegment, TableWriter},
-    track::{Stamp, Track, Unit},
+    track::{Track, Unit},
 };
 use crate::{
     Rung,
@@ -31,7 +31,8 @@ impl Follower {
             track: Track::new(rung),
             tables: TableWriter::default(),
             cuts: VecDeque::new(),
-            reach: None,
+            parts: VecDeque::new(),
+            reach: Reach::default(),
             held: Held::default(),
             open: None,
             start_pts: 0,
@@ -54,9 +55,10 @@ impl Follower {
         }
     }
 
-    /// The leader got further: `cuts` are new, and nothing else up to `reach` is a cut.
-    pub fn advance(&mut self, cuts: &[Cut], reach: Option<Stamp>, out: &mut Vec<SegmentEvent>) {
-        self.lane.cuts.extend(cuts);
+    /// The leader got further: `marks` are new, and nothing else up to `reach` is one.
+    pub fn advance(&mut self, marks: &Marks, reach: Reach, out: &mut Vec<SegmentEvent>) {
+        self.lane.cuts.extend(&marks.cuts);
+        self.lane.parts.extend(&marks.parts);
         self.lane.reach = reach;
         self.lane.settle(out);
     }
@@ -82,7 +84,8 @@ struct Lane {
     track: Track,
     tables: TableWriter,
     cuts: VecDeque<Cut>,
-    reach: Option<Stamp>,
+    parts: VecDeque<PartCut>,
+    reach: Reach,
     held: Held,
     open: Option<OpenSegment>,
     start_pts: i64,
@@ -122,7 +125,7 @@ impl Lane {
             *length += bytes.len();
             self.held.bytes.extend_from_slice(bytes);
         } else if let Some(open) = &mut self.open {
-            open.append(bytes);
+            open.append(bytes, &mut self.tables);
         }
     }
 
@@ -134,17 +137,15 @@ impl Lane {
                 break;
             }
             if let Some(open) = &mut self.open {
-                open.append(&self.held.bytes[..length]);
+                open.append(&self.held.bytes[..length], &mut self.tables);
             }
             self.held.bytes.advance(length);
         }
-        if self.cuts.len() > MOST_CUTS_BEHIND {
+        if self.cuts.len() > MOST_CUTS_BEHIND || self.parts.len() > MOST_PARTS_BEHIND {
             self.give_up(out);
         }
         if self.is_given_up {
-            while let Some(cut) = self.cuts.pop_front() {
-                self.turn(cut, None, out);
-            }
+            self.pass_all_marks(out);
         }
     }
 
@@ -153,12 +154,15 @@ impl Lane {
         loop {
             match self.place(unit) {
                 Place::Unknown => return false,
-                Place::Before => break,
-                Place::At => {
-                    if unit.key.is_some()
-                        && let Some(cut) = self.cuts.pop_front()
-                    {
+                Place::At if unit.key.is_some() => {
+                    if let Some(cut) = self.cuts.pop_front() {
                         self.turn(cut, Some(unit), out);
+                    }
+                    break;
+                }
+                Place::Before | Place::At => {
+                    if !self.settle_parts(unit, out) {
+                        return false;
                     }
                     break;
                 }
@@ -170,14 +174,65 @@ impl Lane {
             }
         }
         if let Some(open) = &mut self.open {
-            open.frames = open.frames.saturating_add(1);
+            open.begin_frame(unit.key.is_some());
         }
         true
     }
 
+    /// Ends the parts of the open segment that end at or before this frame, which is in it. False if
+    /// the leader has not decided yet.
+    fn settle_parts(&mut self, unit: &Unit, out: &mut Vec<SegmentEvent>) -> bool {
+        // Between the frames of the leader, whose clocks are rounded in other places.
+        let tolerance = unit.tolerance / 2;
+        while let Some(part) = self.next_part() {
+            let is_past = unit
+                .clock
+                .since(part.at)
+                .map_or(unit.clock > part.at, |ticks| ticks >= -tolerance);
+            if !is_past {
+                return true;
+            }
+            self.parts.pop_front();
+            self.end_part(part, out);
+        }
+        !self.cuts.is_empty() || self.reach.clock >= Some(unit.clock.plus(tolerance))
+    }
+
+    /// Where the open part of the open segment ends, if that is known and not its last.
+    fn next_part(&self) -> Option<PartCut> {
+        let index = self.open.as_ref()?.index;
+        self.parts
+            .front()
+            .copied()
+            .filter(|part| part.index == index)
+    }
+
+    fn end_part(&mut self, part: PartCut, out: &mut Vec<SegmentEvent>) {
+        if let Some(open) = &mut self.open {
+            let part = open.end_part(self.rung, self.start_pts, part.closes);
+            out.push(SegmentEvent::Part(part));
+        }
+    }
+
+    /// Ends all parts of the open segment but the last, whether there are frames for them or not.
+    fn end_parts(&mut self, out: &mut Vec<SegmentEvent>) {
+        while let Some(part) = self.next_part() {
+            self.parts.pop_front();
+            self.end_part(part, out);
+        }
+    }
+
+    /// No frame comes any more that could be placed.
+    fn pass_all_marks(&mut self, out: &mut Vec<SegmentEvent>) {
+        while let Some(cut) = self.cuts.pop_front() {
+            self.turn(cut, None, out);
+        }
+        self.end_parts(out);
+    }
+
     fn place(&self, unit: &Unit) -> Place {
         let Some(cut) = self.cuts.front() else {
-            let is_decided = self.reach >= Some(unit.at.plus(unit.tolerance));
+            let is_decided = self.reach.at >= Some(unit.at.plus(unit.tolerance));
             return if is_decided {
                 Place::Before
             } else {
@@ -195,25 +250,28 @@ impl Lane {
     /// Ends the open segment and begins the one of `cut`, with `unit` as its keyframe; without one
     /// that segment is missing, and what there is of it is dropped.
     fn turn(&mut self, cut: Cut, unit: Option<&Unit>, out: &mut Vec<SegmentEvent>) {
-        self.close(cut.closes, out);
+        self.close(cut, out);
         self.start_pts = cut.at.pts;
         self.open = Some(match unit.and_then(|unit| unit.key.as_ref()) {
-            Some(tables) => OpenSegment::new(cut.index, self.former, tables, &mut self.tables),
+            Some(tables) => OpenSegment::new(cut.index, self.former, tables),
             None => OpenSegment::missing(cut.index),
         });
     }
 
-    fn close(&mut self, duration: i64, out: &mut Vec<SegmentEvent>) {
-        let Some(open) = self.open.take() else {
+    fn close(&mut self, cut: Cut, out: &mut Vec<SegmentEvent>) {
+        self.end_parts(out);
+        let Some(mut open) = self.open.take() else {
             return;
         };
+        let last_part = open.end_part(self.rung, self.start_pts, cut.closes_part);
+        out.push(SegmentEvent::Part(last_part));
         if open.is_missing {
             self.missing_in_a_row += 1;
         } else {
             self.missing_in_a_row = 0;
             self.former = open.bytes.len();
         }
-        out.push(segment_event(self.rung, open, self.start_pts, duration));
+        out.push(segment_event(self.rung, open, self.start_pts, cut.closes));
         if self.missing_in_a_row == 2 && !self.is_reported {
             self.is_reported = true;
             out.push(SegmentEvent::LostAlignment { rung: self.rung });
@@ -237,11 +295,9 @@ impl Lane {
     fn finish(&mut self, end: Cut, out: &mut Vec<SegmentEvent>) {
         // There is nothing left to restart.
         self.is_reported = true;
-        self.reach = Some(Stamp::END);
+        self.reach = Reach::END;
         self.settle(out);
-        while let Some(cut) = self.cuts.pop_front() {
-            self.turn(cut, None, out);
-        }
-        self.close(end.closes, out);
+        self.pass_all_marks(out);
+        self.close(end, out);
     }
 }

@@ -1,8 +1,9 @@
-//! The segment that is being filled.
+//! The segment that is being filled, and the part of it that is.
 
 use bytes::Bytes;
 
-use crate::ts::PACKET;
+use super::CutPart;
+use crate::{Rung, ts::PACKET};
 
 /// Room for the first segment of a run; later ones start with the size of the one before.
 const FIRST_CAPACITY: usize = 256 * 1024;
@@ -35,6 +36,18 @@ pub(super) struct OpenSegment {
     pub frames: u32,
     /// It cannot be played: it has no keyframe at its start, or had to be given up.
     pub is_missing: bool,
+    /// What stands in front of each part.
+    tables: Bytes,
+    part: OpenPart,
+}
+
+/// The part that is being filled: what follows `start`.
+#[derive(Default)]
+struct OpenPart {
+    number: u32,
+    start: usize,
+    frames: u32,
+    has_keyframe: bool,
 }
 
 impl OpenSegment {
@@ -44,35 +57,78 @@ impl OpenSegment {
             bytes: Vec::new(),
             frames: 0,
             is_missing: true,
+            tables: Bytes::new(),
+            part: OpenPart::default(),
         }
     }
 
-    /// Begins with the tables. `former` is the size of the segment before.
-    pub fn new(index: u64, former: usize, tables: &[u8], writer: &mut TableWriter) -> Self {
+    /// A segment whose parts begin with the tables. `former` is the size of the segment before.
+    pub fn new(index: u64, former: usize, tables: &Bytes) -> Self {
         let capacity = if former == 0 {
             FIRST_CAPACITY
         } else {
             former + former / 8
         };
-        let mut bytes = Vec::with_capacity(capacity);
-        writer.write(tables, &mut bytes);
         Self {
-            index,
-            bytes,
-            frames: 0,
+            bytes: Vec::with_capacity(capacity),
+            tables: tables.clone(),
             is_missing: false,
+            ..Self::missing(index)
         }
     }
 
-    pub fn append(&mut self, bytes: &[u8]) {
-        if !self.is_missing {
-            self.bytes.extend_from_slice(bytes);
+    /// A frame begins: what is appended up to the next one is its.
+    pub fn begin_frame(&mut self, is_key: bool) {
+        self.frames = self.frames.saturating_add(1);
+        self.part.frames = self.part.frames.saturating_add(1);
+        self.part.has_keyframe |= is_key;
+    }
+
+    pub fn append(&mut self, bytes: &[u8], writer: &mut TableWriter) {
+        if self.is_missing {
+            return;
         }
+        if self.bytes.len() == self.part.start {
+            writer.write(&self.tables, &mut self.bytes);
+        }
+        self.bytes.extend_from_slice(bytes);
     }
 
     pub fn give_up(&mut self) {
         self.bytes = Vec::new();
+        self.part.start = 0;
         self.is_missing = true;
+    }
+
+    /// Frames of the part so far.
+    pub fn part_frames(&self) -> u32 {
+        self.part.frames
+    }
+
+    /// Whether a decoder can begin in the part so far.
+    pub fn part_has_keyframe(&self) -> bool {
+        self.part.has_keyframe
+    }
+
+    /// Ends the part here. It has no bytes when it has no frame, or when the segment is missing.
+    pub fn end_part(&mut self, rung: Rung, start_pts: i64, duration: i64) -> CutPart {
+        let next = OpenPart {
+            number: self.part.number + 1,
+            start: self.bytes.len(),
+            ..OpenPart::default()
+        };
+        let part = std::mem::replace(&mut self.part, next);
+        // A copy: the segment goes on growing, and whoever holds the part must not hold all of it.
+        let bytes = Bytes::copy_from_slice(&self.bytes[part.start..]);
+        CutPart {
+            rung,
+            index: self.index,
+            part: part.number,
+            segment_start_pts: start_pts,
+            duration,
+            independent: part.has_keyframe && !bytes.is_empty(),
+            bytes,
+        }
     }
 
     /// Its bytes, without much more memory than they need: they may wait long for the storage.

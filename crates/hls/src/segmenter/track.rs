@@ -45,6 +45,9 @@ impl Stamp {
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
     pub at: Stamp,
+    /// The same moment on a clock that rises from frame to frame in the order in which they come:
+    /// with B-frames, presentation times do not. Equal to `at` at keyframes.
+    pub clock: Stamp,
     /// How far from a cut it may be and still be the frame of that cut.
     pub tolerance: i64,
     /// Set where a segment may begin: the tables to put in front.
@@ -56,6 +59,8 @@ pub(super) struct Track {
     cut_by: PacketKind,
     era: u64,
     clock: FrameClock,
+    /// From decoding to presentation times at the last keyframe, or jump.
+    reorder: i64,
     head: HeadScanner,
     sps: Option<Sps>,
     video_type: Option<StreamType>,
@@ -73,6 +78,7 @@ impl Track {
             },
             era: 0,
             clock: FrameClock::default(),
+            reorder: 0,
             head: HeadScanner::default(),
             sps: None,
             video_type: None,
@@ -96,15 +102,24 @@ impl Track {
             return None;
         }
         let (pts, dts) = (start.pts?, start.dts?);
-        if self.clock.jumped_at(dts) {
+        let jumped = self.clock.jumped_at(dts);
+        if jumped {
             self.era += 1;
         }
         let key = self.is_key(start).then(|| packet.tables.packets().clone());
         if key.is_some() {
             self.describe(packet.tables, start.payload);
         }
+        if key.is_some() || jumped {
+            self.reorder = pts.saturating_sub(dts);
+        }
+        let era = self.era;
         Some(Unit {
-            at: Stamp { era: self.era, pts },
+            at: Stamp { era, pts },
+            clock: Stamp {
+                era,
+                pts: dts.saturating_add(self.reorder),
+            },
             tolerance: self.tolerance(),
             key,
         })

@@ -187,6 +187,10 @@ impl Plan<'_> {
                 ("STREAM_SERVICE_URL", self.url("stream")?),
                 ("ADVERTISE_URL", url.to_owned()),
                 (
+                    "ADVERTISE_ADDR",
+                    url.trim_start_matches("http://").to_owned(),
+                ),
+                (
                     "SRT_BIND",
                     format!("{}:{}", self.options.public_address(), self.srt_port(name)?),
                 ),

@@ -64,8 +64,9 @@ pub struct StatusEvent {
     thumbnail_url: Option<String>,
     /// Where it plays (HLS).
     hls_url: String,
-    /// Where it plays with low latency; `null` until the edge exists.
-    ll_hls_url: Option<String>,
+    /// Where it plays with low latency (LL-HLS) while it is live; `hls_url` plays whenever this does
+    /// not.
+    ll_hls_url: String,
 }
 
 /// `data` of the event `viewers`.
@@ -249,7 +250,7 @@ impl Telling {
                 &update.available_qualities,
             ),
             hls_url: self.addresses.hls(self.id),
-            ll_hls_url: None,
+            ll_hls_url: self.addresses.ll_hls(self.id),
         }
     }
 

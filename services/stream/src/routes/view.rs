@@ -55,8 +55,9 @@ pub struct PublicStream {
     pub created_at: OffsetDateTime,
     /// Where it plays (HLS).
     pub hls_url: String,
-    /// Where it plays with low latency; `null` until the edge exists.
-    pub ll_hls_url: Option<String>,
+    /// Where it plays with low latency (LL-HLS) while it is live; `hls_url` plays whenever this does
+    /// not.
+    pub ll_hls_url: String,
 }
 
 /// A stream as its owner sees it, or who else holds its key.
@@ -139,6 +140,7 @@ impl PublicStream {
         );
         Self {
             hls_url: state.addresses.hls(row.id),
+            ll_hls_url: state.addresses.ll_hls(row.id),
             id: row.id,
             user_id: row.user_id,
             username: row.username,
@@ -153,7 +155,6 @@ impl PublicStream {
             thumbnail_url,
             started_at: row.started_at,
             created_at: row.created_at,
-            ll_hls_url: None,
         }
     }
 }

@@ -102,7 +102,7 @@ async fn a_follower_is_told_of_status_and_viewers_as_they_change() {
             "id": id, "status": "active", "title": "Chess", "started_at": null,
             "available_qualities": [], "thumbnail_url": null,
             "hls_url": format!("http://tv.example/live-streams/{id}/master.m3u8"),
-            "ll_hls_url": null,
+            "ll_hls_url": format!("http://tv.example/stream/{id}/master.m3u8"),
         })
     );
     let (name, viewers) = feed.event().await.unwrap();

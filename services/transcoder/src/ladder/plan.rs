@@ -193,6 +193,12 @@ impl EncodePlan {
             .any(|output| matches!(output.video, OutputVideo::Copied { .. }))
     }
 
+    /// Whether the source's own rung is passed through, as long as the source keeps to the rule.
+    pub fn is_passed_through(&self) -> bool {
+        let is_copied = |output: &Output| matches!(output.video, OutputVideo::Copied { .. });
+        self.outputs.iter().any(is_copied)
+    }
+
     /// BANDWIDTH of an encoded rung in bit/s: the encoder's peak rate, audio, and 8 % for the
     /// container. `None` for a copied rung, where only measuring tells, and for one not filled.
     pub fn nominal_bandwidth_bps(&self, rung: Rung) -> Option<u64> {

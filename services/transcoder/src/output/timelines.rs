@@ -3,24 +3,29 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use marquee_hls::{
-    BroadcastTag, CutSegment, Entry, MasterPlaylist, RenditionParams, RenditionTimeline, Rung,
-    SegmentName, Variant,
+    BroadcastTag, CutPart, CutSegment, Entry, MasterPlaylist, Part, RenditionParams,
+    RenditionTimeline, Rung, SegmentName, Variant,
 };
 use tokio::sync::watch;
 
 use super::{BroadcastNumbers, bandwidth::Bandwidth, uploader::Outcome};
-use crate::registry::Numbers;
+use crate::{edge::LiveStream, registry::Numbers};
+
+/// Duration of a number whose parts were shown and that never became whole.
+const SHOWN_GAP_MS: u32 = 100;
 
 /// All renditions of one broadcast.
 pub struct Timelines {
     dvr_window: Duration,
     numbers: BroadcastNumbers,
     reported: watch::Sender<Numbers>,
+    /// Told of everything in the order in which it is numbered, before storage has it.
+    live: Arc<LiveStream>,
     state: Mutex<State>,
     changes: BTreeMap<Rung, watch::Sender<u64>>,
 }
@@ -61,6 +66,9 @@ pub struct RunStart {
     pub leader: Rung,
     /// What each rung announces.
     pub bandwidths: BTreeMap<Rung, Bandwidth>,
+    /// Whether the run may yet be made again from its start, as long as its first segment grows: the
+    /// parts of that one are not shown before it is whole.
+    pub is_on_trial: bool,
 }
 
 struct Run {
@@ -75,6 +83,10 @@ struct Run {
     anchor_pts: Option<i64>,
     /// `(start_ms, duration_ms)` of each number, by the leader's clock.
     cuts: BTreeMap<u64, (i64, u32)>,
+    /// Parts that are not shown yet.
+    on_trial: Option<Vec<CutPart>>,
+    /// The newest number of which parts were shown.
+    shown: Option<u64>,
 }
 
 impl Timelines {
@@ -84,6 +96,7 @@ impl Timelines {
         renditions: Vec<(Rung, RenditionTimeline)>,
         dvr_window: Duration,
         reported: watch::Sender<Numbers>,
+        live: Arc<LiveStream>,
     ) -> Self {
         let last_end_ms = renditions
             .iter()
@@ -109,6 +122,7 @@ impl Timelines {
             dvr_window,
             numbers,
             reported,
+            live,
             changes: renditions
                 .iter()
                 .map(|(rung, _)| (*rung, watch::Sender::new(0)))
@@ -162,6 +176,47 @@ impl Timelines {
             },
             anchor_pts: None,
             cuts: BTreeMap::new(),
+            on_trial: start.is_on_trial.then(Vec::new),
+            shown: None,
+        });
+        self.live.begin_run(start.epoch);
+    }
+
+    /// Numbers a part and shows it at the edge, unless its run is on trial.
+    pub fn part(&self, part: CutPart) {
+        let mut state = self.state();
+        let Some(run) = state.run.as_mut() else {
+            return;
+        };
+        if let Some(kept) = &mut run.on_trial {
+            kept.push(part);
+        } else {
+            self.show(run, part);
+        }
+    }
+
+    fn show(&self, run: &mut Run, part: CutPart) {
+        let segment = run.opening_name(self.numbers, &part);
+        run.shown = run.shown.max(Some(part.index));
+        self.take_number(segment.msn + 1, None);
+        let listed = Part {
+            duration: part.duration,
+            independent: part.independent,
+            gap: part.bytes.is_empty(),
+        };
+        self.live.push_part(&segment, listed, part.bytes);
+    }
+
+    /// Numbers below `next_msn` are used, or about to be: a successor must not use them.
+    fn take_number(&self, next_msn: u64, discontinuity_seq: Option<u64>) {
+        self.reported.send_if_modified(|reported| {
+            let is_newer = next_msn > reported.next_msn;
+            if is_newer {
+                reported.next_msn = next_msn;
+                reported.discontinuity_seq =
+                    discontinuity_seq.unwrap_or(reported.discontinuity_seq);
+            }
+            is_newer
         });
     }
 
@@ -195,18 +250,13 @@ impl Timelines {
                 resolved: false,
             },
         );
-        // The number after it is under way: a successor must not use it either.
-        let taken = Numbers {
-            next_msn: name.msn + 2,
-            discontinuity_seq: state.discontinuity_seq,
-        };
-        self.reported.send_if_modified(|reported| {
-            let newer = taken.next_msn > reported.next_msn;
-            if newer {
-                *reported = taken;
-            }
-            newer
-        });
+        // The number after it is under way.
+        self.take_number(name.msn + 2, Some(state.discontinuity_seq));
+        for part in run.on_trial.take().into_iter().flatten() {
+            self.show(run, part);
+        }
+        self.live.push_segment(&name, cut.bytes.clone());
+        self.show_master(&state.renditions);
         Some(name)
     }
 
@@ -219,7 +269,8 @@ impl Timelines {
             return;
         };
         let name = run.name(self.numbers, rung, index, start_pts, duration);
-        rendition.add_gap(&name);
+        let gap = rendition.add_gap(&name);
+        self.live.push_gap(rung, gap);
         self.list_resolved(rung, rendition);
     }
 
@@ -228,7 +279,11 @@ impl Timelines {
     pub fn end_run(&self) {
         let mut state = self.state();
         let state = &mut *state;
-        let Some(run) = state.run.take() else { return };
+        let Some(mut run) = state.run.take() else {
+            return;
+        };
+        self.live.pause();
+        run.close_shown();
         let Some((last, (start_ms, duration_ms))) = run.cuts.last_key_value() else {
             return;
         };
@@ -241,7 +296,8 @@ impl Timelines {
                     continue;
                 }
                 if let Some(name) = run.known_name(self.numbers, *rung, *index) {
-                    rendition.add_gap(&name);
+                    let gap = rendition.add_gap(&name);
+                    self.live.push_gap(*rung, gap);
                 }
             }
             self.list_resolved(*rung, rendition);
@@ -250,6 +306,10 @@ impl Timelines {
 
     /// A segment was stored, or lost for good.
     pub fn resolve(&self, name: &SegmentName, outcome: Outcome) {
+        self.live.settle(name, outcome);
+        if outcome == Outcome::OnDisk {
+            return;
+        }
         let mut state = self.state();
         let Some(rendition) = state.renditions.get_mut(&name.rung) else {
             return;
@@ -302,12 +362,16 @@ impl Timelines {
     /// The master playlist, of the renditions that were measured.
     pub fn master(&self) -> String {
         let state = self.state();
-        let variants = state
-            .renditions
-            .iter()
-            .filter_map(|(rung, rendition)| rendition.variant(*rung))
-            .collect();
+        let variants = variants(&state.renditions).collect();
         MasterPlaylist { variants }.write()
+    }
+
+    /// The edge's master playlist is the same; its first comes when all renditions are known.
+    fn show_master(&self, renditions: &BTreeMap<Rung, Rendition>) {
+        let variants: Vec<_> = variants(renditions).collect();
+        if variants.len() == renditions.len() {
+            self.live.set_master(MasterPlaylist { variants }.write());
+        }
     }
 
     /// Segments of the present run that every rendition lists.
@@ -350,18 +414,17 @@ impl Rendition {
         self.waiting.contains_key(&msn) || self.timeline.last_msn().is_some_and(|last| last >= msn)
     }
 
-    fn add_gap(&mut self, name: &SegmentName) {
+    fn add_gap(&mut self, name: &SegmentName) -> Entry {
         let entry = Entry {
             gap: true,
             ..Entry::stored(name)
         };
-        self.waiting.insert(
-            name.msn,
-            Waiting {
-                entry,
-                resolved: true,
-            },
-        );
+        let waiting = Waiting {
+            entry: entry.clone(),
+            resolved: true,
+        };
+        self.waiting.insert(name.msn, waiting);
+        entry
     }
 
     /// Lists what no longer waits for anything before it; tells whether anything was.
@@ -391,7 +454,40 @@ impl Rendition {
     }
 }
 
+fn variants(renditions: &BTreeMap<Rung, Rendition>) -> impl Iterator<Item = Variant> {
+    let variant = |(rung, rendition): (&Rung, &Rendition)| rendition.variant(*rung);
+    renditions.iter().filter_map(variant)
+}
+
 impl Run {
+    /// Unix ms of a presentation time; the first one asked for is the run's first frame's.
+    fn ms_of(&mut self, pts: i64) -> i64 {
+        let anchor_pts = *self.anchor_pts.get_or_insert(pts);
+        self.anchor_ms + (pts - anchor_pts).div_euclid(90)
+    }
+
+    /// What is known of the name of a segment that is not whole: all but its duration.
+    fn opening_name(&mut self, numbers: BroadcastNumbers, part: &CutPart) -> SegmentName {
+        let start_ms = self.ms_of(part.segment_start_pts);
+        self.assemble(numbers, part.rung, part.index, start_ms, 0)
+    }
+
+    /// A number whose parts were shown, and that the next run makes again, is not used twice: it
+    /// becomes a gap, as short as can be, because its time is that of the next one.
+    fn close_shown(&mut self) {
+        let Some(shown) = self.shown else { return };
+        let last = self
+            .cuts
+            .last_key_value()
+            .map(|(index, cut)| (*index, *cut));
+        let end_ms = match last {
+            Some((index, _)) if index >= shown => return,
+            Some((_, (start_ms, duration_ms))) => start_ms + i64::from(duration_ms),
+            None => self.anchor_ms,
+        };
+        self.cuts.insert(shown, (end_ms, SHOWN_GAP_MS));
+    }
+
     /// The name of the segment `index`. The leader's cut dates it for all rungs.
     fn name(
         &mut self,
@@ -401,11 +497,8 @@ impl Run {
         start_pts: i64,
         duration: i64,
     ) -> SegmentName {
-        let anchor_pts = *self.anchor_pts.get_or_insert(start_pts);
-        let anchor_ms = self.anchor_ms;
-        let ms = |pts: i64| anchor_ms + (pts - anchor_pts).div_euclid(90);
-        let start_ms = ms(start_pts);
-        let end_ms = ms(start_pts + duration);
+        let start_ms = self.ms_of(start_pts);
+        let end_ms = self.ms_of(start_pts + duration);
         let by_own_clock = (start_ms, u32::try_from(end_ms - start_ms).unwrap_or(0));
         let (start_ms, duration_ms) = if rung == self.leader {
             self.cuts.insert(index, by_own_clock);

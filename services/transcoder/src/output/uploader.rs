@@ -38,11 +38,13 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 pub enum Outcome {
     /// Storage confirmed it.
     Stored,
+    /// Storage is away, and it waits on disk.
+    OnDisk,
     /// It is not stored and never will be.
     Lost,
 }
 
-/// Called once for each pushed segment.
+/// Called once for each pushed segment that is stored or lost, and before that if it goes to disk.
 pub type OnOutcome = dyn Fn(&SegmentName, Outcome) + Send + Sync;
 
 /// One broadcast's upload queue; cheap to clone.
@@ -225,7 +227,11 @@ impl Uploader {
                     break;
                 };
                 match self.shared.spill.store(&self.key(&name), &bytes).await {
-                    Ok(file) => self.queue().spilled(ticket, file),
+                    Ok(file) => {
+                        if self.queue().spilled(ticket, file) {
+                            self.report(&name, Outcome::OnDisk);
+                        }
+                    }
                     Err(error) => {
                         tracing::error!(
                             error = &error as &dyn std::error::Error,
@@ -376,15 +382,15 @@ impl Queue {
         in_memory.collect()
     }
 
-    fn spilled(&mut self, ticket: u64, file: SpilledSegment) {
-        match self.jobs.get_mut(&ticket) {
-            Some(job) => {
-                if let Body::Memory(bytes) = std::mem::replace(&mut job.body, Body::Disk(file)) {
-                    self.memory_bytes -= bytes.len() as u64;
-                }
-            }
-            // It was stored meanwhile.
-            None => file.remove(),
+    /// Puts a file in a segment's place; false if it was stored meanwhile.
+    fn spilled(&mut self, ticket: u64, file: SpilledSegment) -> bool {
+        let Some(job) = self.jobs.get_mut(&ticket) else {
+            file.remove();
+            return false;
+        };
+        if let Body::Memory(bytes) = std::mem::replace(&mut job.body, Body::Disk(file)) {
+            self.memory_bytes -= bytes.len() as u64;
         }
+        true
     }
 }

@@ -6,7 +6,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use marquee_hls::{CutSegment, LadderSegmenter, Rung, SegmentEvent, SegmenterConfig};
+use marquee_hls::{
+    CutPart, CutSegment, LadderSegmenter, PartTarget, Rung, SegmentEvent, SegmenterConfig,
+};
 use tokio::{sync::watch, time::Instant};
 
 use crate::output::RunOutput;
@@ -33,11 +35,11 @@ struct State {
 
 impl Cutter {
     /// A cutter for a run that fills `rungs`; `leader` decides where all are cut.
-    pub fn new(rungs: Vec<Rung>, leader: Rung, output: RunOutput) -> Self {
+    pub fn new(rungs: Vec<Rung>, leader: Rung, part_target: PartTarget, output: RunOutput) -> Self {
         let newest = rungs.iter().map(|rung| (*rung, 0)).collect();
         Self {
             state: Arc::new(Mutex::new(State {
-                segmenter: LadderSegmenter::new(SegmenterConfig::new(rungs, leader)),
+                segmenter: LadderSegmenter::new(SegmenterConfig::new(rungs, leader, part_target)),
                 output,
                 events: Vec::new(),
                 keep_below: u64::MAX,
@@ -96,12 +98,14 @@ impl Cutter {
                 }
             }
             match &event {
-                SegmentEvent::Segment(CutSegment { index, .. })
+                SegmentEvent::Part(CutPart { index, .. })
+                | SegmentEvent::Segment(CutSegment { index, .. })
                 | SegmentEvent::Missing { index, .. }
                     if *index >= keep_below =>
                 {
                     continue;
                 }
+                SegmentEvent::Part(_) => {}
                 SegmentEvent::Segment(cut) => {
                     // Known before the segment is listed: the master names only measured rungs.
                     if let Some(params) = state.segmenter.params(cut.rung) {

@@ -70,7 +70,12 @@ impl Session {
             ladder.leader(),
             &start.plan,
         );
-        let cutter = Cutter::new(start.plan.rungs(), ladder.leader(), run_output);
+        let cutter = Cutter::new(
+            start.plan.rungs(),
+            ladder.leader(),
+            self.part_target,
+            run_output,
+        );
         let sink = {
             let cutter = cutter.clone();
             move |rung, bytes: Option<&[u8]>| {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use marquee_common::contract::ingest::{BroadcastLadder, EndData, LiveData, TranscoderEventKind};
-use marquee_hls::Rung;
+use marquee_hls::{PartTarget, Rung};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
@@ -198,10 +198,12 @@ impl Session {
             Some(ladder) => ladder.clone(),
             None => Ladder::for_source(source).map_err(|error| unservable(&error.into()))?,
         };
+        let part_target = part_target(source);
         let starting = start_output(
             self.context.output.clone(),
             self.first_numbers(),
             ladder.rungs().to_vec(),
+            part_target,
             self.lease.clone(),
             self.numbers.clone(),
         );
@@ -210,6 +212,7 @@ impl Session {
         };
         self.output = Some(started.map_err(|error| unservable(&error.into()))?);
         self.ladder = Some(ladder);
+        self.part_target = part_target;
         Ok(true)
     }
 }
@@ -219,13 +222,14 @@ async fn start_output(
     context: OutputContext,
     numbers: BroadcastNumbers,
     rungs: Vec<Rung>,
+    part_target: PartTarget,
     lease: Lease,
     reported: watch::Sender<Numbers>,
 ) -> Result<Output, StorageError> {
     let deadline = Instant::now() + REBUILD_LIMIT;
     loop {
         let (lease, reported) = (lease.clone(), reported.clone());
-        match Output::start(&context, numbers, &rungs, lease, reported).await {
+        match Output::start(&context, numbers, &rungs, part_target, lease, reported).await {
             Err(error) if Instant::now() < deadline => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
@@ -236,6 +240,16 @@ async fn start_output(
             started => return started,
         }
     }
+}
+
+/// Whole frames of the broadcast's first source; of AAC at 48 kHz where it is sound alone.
+fn part_target(source: &Source) -> PartTarget {
+    const AAC_FRAMES_A_SECOND: f64 = 46.875;
+    let rate = source
+        .video
+        .as_ref()
+        .map_or(AAC_FRAMES_A_SECOND, |video| video.fps);
+    PartTarget::for_frame_rate(rate)
 }
 
 /// Counts an encoder's falls.

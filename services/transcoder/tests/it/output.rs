@@ -7,7 +7,9 @@ use marquee_common::contract::{
     BroadcastId,
     ingest::{BroadcastLadder, FinalizeRequest},
 };
-use marquee_hls::{CutSegment, MediaPlaylist, RenditionParams, Rung, SegmentEvent, SegmentName};
+use marquee_hls::{
+    CutSegment, MediaPlaylist, PartTarget, RenditionParams, Rung, SegmentEvent, SegmentName,
+};
 use marquee_testkit::eventually;
 use marquee_transcoder::{
     finalize::finalize,
@@ -49,6 +51,7 @@ impl Writer {
                 resumed: epoch > 1,
             },
             &RUNGS,
+            PartTarget::default(),
             lease.clone(),
             reported,
         )

@@ -8,7 +8,10 @@ use marquee_common::{
     s3::{self, BucketAccess, S3Config},
 };
 use marquee_testkit::infra;
-use marquee_transcoder::output::{OutputContext, objects::LiveObjects, spill::Spill};
+use marquee_transcoder::{
+    edge::Edge,
+    output::{OutputContext, objects::LiveObjects, spill::Spill},
+};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -111,6 +114,7 @@ impl Storage {
                 spill: Spill::claim(spill.path().into(), 1 << 20).unwrap(),
                 memory_bytes: 1 << 20,
                 dvr_window: Duration::from_mins(30),
+                edge: Edge::default(),
             },
             client,
             door,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use marquee_hls::ts::{PacketKind, Reader};
-use marquee_hls::{CutSegment, LadderSegmenter, Rung, SegmentEvent, SegmenterConfig};
+use marquee_hls::{CutSegment, LadderSegmenter, PartTarget, Rung, SegmentEvent, SegmenterConfig};
 use marquee_transcoder::encode::{Encoder, EncoderExit};
 use marquee_transcoder::ladder::{EncodePlan, Ladder, Picture, Sound, TopRung};
 use marquee_transcoder::source::{
@@ -42,7 +42,7 @@ struct Running {
 
 impl Running {
     async fn start(ladder: &Ladder, plan: EncodePlan, head: Vec<Bytes>) -> Self {
-        let config = SegmenterConfig::new(plan.rungs(), ladder.leader());
+        let config = SegmenterConfig::new(plan.rungs(), ladder.leader(), PartTarget::default());
         let cutter = Arc::new(Mutex::new(Cutter {
             segmenter: LadderSegmenter::new(config),
             events: Vec::new(),
