@@ -163,7 +163,14 @@ impl ApiError {
         self.0.code
     }
 
-    fn problem(&self) -> Problem {
+    /// The response to a request outside of [`RequestContext`], and its cause for the log.
+    pub fn response_to(self, request_id: Option<&str>) -> (Response, Option<Arc<str>>) {
+        let cause = self.cause();
+        let problem = self.problem(request_id.map(str::to_owned));
+        (self.with_body(&problem), cause)
+    }
+
+    fn problem(&self, request_id: Option<String>) -> Problem {
         Problem {
             type_uri: "about:blank".to_owned(),
             title: self
@@ -175,7 +182,7 @@ impl ApiError {
             status: self.0.status.as_u16(),
             detail: self.0.detail.clone(),
             code: self.0.code.to_owned(),
-            request_id: RequestContext::current().map(|context| context.request_id().to_owned()),
+            request_id,
             errors: self.0.errors.clone(),
         }
     }
@@ -189,14 +196,11 @@ impl ApiError {
             None => None,
         }
     }
-}
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let cause = self.cause();
+    fn with_body(self, problem: &Problem) -> Response {
         // A struct of strings and numbers always serializes; an empty body would still carry the
         // status.
-        let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
+        let body = serde_json::to_vec(problem).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.0.status;
         let headers = response.headers_mut();
@@ -206,6 +210,15 @@ impl IntoResponse for ApiError {
         for (name, value) in self.0.headers {
             headers.append(name, value);
         }
+        response
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let context = RequestContext::current();
+        let request_id = context.as_ref().map(RequestContext::request_id);
+        let (mut response, cause) = self.response_to(request_id);
         if let Some(cause) = cause {
             response.extensions_mut().insert(ErrorCause(cause));
         }

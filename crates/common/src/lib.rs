@@ -13,6 +13,8 @@ pub mod error;
 #[cfg(feature = "server")]
 pub mod extract;
 #[cfg(feature = "server")]
+pub mod forwarding;
+#[cfg(feature = "server")]
 pub mod http;
 #[cfg(feature = "kafka")]
 pub mod kafka;

@@ -34,7 +34,9 @@ use crate::{config::HttpConfig, error::ApiError, extract::Json, telemetry::Telem
 pub use check::Check;
 pub use context::{RequestContext, TRACEPARENT, X_REQUEST_ID};
 pub use entry::main;
+pub use framing::Doubt;
 pub use lifecycle::Lifecycle;
+pub use listen::{HEADER_READ_TIMEOUT, Watched, obey_signals};
 
 use check::Checks;
 
@@ -117,7 +119,7 @@ impl Service {
 
     /// Listen until SIGTERM or SIGINT, then drain. A second signal cuts the drain short.
     pub async fn serve(self) -> Result<(), ServeError> {
-        let signals = tokio::spawn(listen::obey_signals(self.lifecycle.clone()));
+        let signals = tokio::spawn(obey_signals(self.lifecycle.clone()));
         let result = match self.bind().await {
             Ok(bound) => bound.run().await,
             Err(error) => Err(error),

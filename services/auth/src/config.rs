@@ -2,12 +2,13 @@
 
 mod admin;
 
-use std::{net::IpAddr, num::NonZeroUsize, thread::available_parallelism};
+use std::{num::NonZeroUsize, thread::available_parallelism};
 
 use clap::{Args, Parser};
 use ipnet::IpNet;
 use marquee_common::{
     config::{AuthConfig, HttpConfig, LogConfig, PublicUrls},
+    forwarding::parse_network,
     kafka::KafkaConfig,
     postgres::PostgresConfig,
     redis::RedisConfig,
@@ -80,14 +81,6 @@ impl LockoutConfig {
             max_wait: std::time::Duration::from_secs(self.lockout_max_s.into()),
         }
     }
-}
-
-/// A network, or a single address.
-fn parse_network(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    text.parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "must be like 10.0.0.0/8, ::1/128 or 10.0.0.1".to_owned())
 }
 
 /// Sessions and passwords.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use marquee_common::{
     BoxError,
     auth::AuthContext,
+    forwarding::TrustedProxies,
     http,
     redis::RedisClient,
     server::{BoundService, Check, Lifecycle, ServeError, Service},
@@ -15,7 +16,6 @@ use crate::{
     config::Config,
     cors::Cors,
     forward::Forwarder,
-    forwarded::TrustedProxies,
     openapi::MergedDocument,
     rate_limit::{RateLimiter, shared::SharedBuckets},
     route_table::ServiceName,

@@ -1,11 +1,12 @@
 //! What the gateway is told by its environment; `gateway --help` lists it.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use clap::{Parser, builder::BoolishValueParser};
 use ipnet::IpNet;
 use marquee_common::{
     config::{HttpConfig, LogConfig, TokenConfig},
+    forwarding::parse_network,
     redis::RedisConfig,
 };
 
@@ -198,12 +199,4 @@ impl Config {
             silence: Duration::from_secs(self.edge.silence_timeout_s),
         }
     }
-}
-
-/// A network, or a single address.
-fn parse_network(text: &str) -> Result<IpNet, String> {
-    let text = text.trim();
-    text.parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "must be like 10.0.0.0/8, ::1/128 or 10.0.0.1".to_owned())
 }

@@ -12,13 +12,12 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
-use marquee_common::{BoxError, retry::Backoff};
+use marquee_common::{BoxError, forwarding::strip_hop_by_hop, retry::Backoff};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     body::{Download, Upload, UploadState, UploadWatch},
     error::GatewayError,
-    headers,
     route_table::{Route, ServiceName, Treatment},
     upstream::UpstreamUrl,
 };
@@ -144,7 +143,7 @@ impl Forwarder {
             error = self.patience(route, &watch) => return Err(error),
         };
         let (mut head, body) = answer.into_parts();
-        headers::strip_hop_by_hop(&mut head.headers);
+        strip_hop_by_hop(&mut head.headers);
         let mut body = Download::new(body, self.deadlines.silence);
         if is_event_stream(&head.headers) {
             body = body.until(self.draining.clone());

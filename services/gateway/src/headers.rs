@@ -1,60 +1,13 @@
-//! Which headers end at this hop.
+//! Which headers end at the gateway, beside those that end at every hop.
 
-use http::{
-    HeaderMap, HeaderName, Version,
-    header::{
-        self, CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE,
-    },
-    uri::Authority,
-};
-
-/// Headers about one connection (RFC 9110 section 7.6.1), and their old relatives.
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+use http::{HeaderMap, HeaderName, header};
+use marquee_common::forwarding::strip_hop_by_hop;
 
 /// What only the platform itself may say. Services believe these, so no client gets to send them.
 static IDENTITY: [HeaderName; 2] = [
     HeaderName::from_static("x-user-id"),
     HeaderName::from_static("x-internal-api-key"),
 ];
-
-/// Whether a request names one host, as it must (RFC 9112 section 3.2; before HTTP/1.1, it may).
-pub fn name_one_host(version: Version, headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) => version < Version::HTTP_11,
-        (Some(host), None) => {
-            let host = host.as_bytes();
-            // Empty: of a URI that has no host.
-            host.is_empty() || (Authority::try_from(host).is_ok() && !host.contains(&b'@'))
-        }
-        (Some(_), Some(_)) => false,
-    }
-}
-
-/// Removes the headers about one connection, and those that `Connection` names.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in HOP_BY_HOP.iter().chain(&named) {
-        headers.remove(name);
-    }
-}
 
 /// Removes from a request what ends here, or is not the client's to say.
 pub fn clean_request(headers: &mut HeaderMap) {
@@ -80,9 +33,10 @@ pub fn strip_cors(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, HeaderValue, Version, header::HeaderName};
+    use http::{HeaderMap, HeaderValue, header::HeaderName};
+    use marquee_common::forwarding::strip_hop_by_hop;
 
-    use super::{clean_request, name_one_host, strip_cors, strip_hop_by_hop};
+    use super::{clean_request, strip_cors};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
@@ -110,36 +64,6 @@ mod tests {
         ]);
         clean_request(&mut request);
         assert_eq!(request, headers(&[("authorization", "Bearer x")]));
-    }
-
-    #[test]
-    fn a_request_names_one_host() {
-        let named = |hosts: &[&'static str]| -> HeaderMap {
-            let pairs: Vec<_> = hosts.iter().map(|host| ("host", *host)).collect();
-            headers(&pairs)
-        };
-        for host in [
-            "video.example",
-            "video.example:8080",
-            "[::1]:80",
-            "127.0.0.1",
-            "",
-        ] {
-            assert!(name_one_host(Version::HTTP_11, &named(&[host])), "{host}");
-        }
-        for host in [
-            "a b",
-            "user@video.example",
-            "video.example/x",
-            "a:b:c",
-            "a, b",
-        ] {
-            assert!(!name_one_host(Version::HTTP_11, &named(&[host])), "{host}");
-        }
-        assert!(!name_one_host(Version::HTTP_11, &named(&["a", "a"])));
-        assert!(!name_one_host(Version::HTTP_10, &named(&["a", "b"])));
-        assert!(!name_one_host(Version::HTTP_11, &named(&[])));
-        assert!(name_one_host(Version::HTTP_10, &named(&[])));
     }
 
     #[test]

@@ -12,7 +12,6 @@ pub mod config;
 pub mod cors;
 pub mod error;
 pub mod forward;
-pub mod forwarded;
 pub mod headers;
 pub mod openapi;
 pub mod path;

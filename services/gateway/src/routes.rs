@@ -10,7 +10,7 @@ use axum::{
     routing::{any, get},
 };
 use hyper::body::Body as _;
-use marquee_common::server::RequestContext;
+use marquee_common::{forwarding::name_one_host, server::RequestContext};
 
 use crate::{
     admission::admit,
@@ -29,6 +29,8 @@ pub fn routes(state: AppState) -> Router {
         .route("/api/{*rest}", any(api)) //          every service's API
         .route("/openapi.json", get(openapi)) //     every service's OpenAPI in one
         .route("/api/openapi.json", get(openapi)) // the same, where nginx passes it
+        .route("/stream", any(media)) //             no stream, as the proxy says it
+        .route("/stream/", any(media))
         .route("/stream/{*rest}", any(media)) //     live edges, through the proxy
         .with_state(state)
 }
@@ -71,7 +73,7 @@ async fn pass(
         .upstreams
         .find(route.service)
         .ok_or(GatewayError::NotConfigured(route.service))?;
-    if !headers::name_one_host(request.version(), request.headers()) {
+    if !name_one_host(request.version(), request.headers()) {
         return Err(GatewayError::NoSingleHost);
     }
     let body_limit = route.treatment.body_limit_bytes(state.body_limit_bytes);

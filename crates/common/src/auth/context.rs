@@ -96,6 +96,17 @@ impl AuthContext {
         Self::with_keys(secret, rand::random(), allowed_origins, None)
     }
 
+    /// For a service with users that believes no other service. With `revoked`, each token's session
+    /// is looked up there.
+    pub fn users_only(
+        jwt_secret_key: &Secret,
+        allowed_origins: &[String],
+        revoked: Option<RedisClient>,
+    ) -> Self {
+        let secret = jwt_secret_key.expose().as_bytes();
+        Self::with_keys(secret, rand::random(), allowed_origins, revoked)
+    }
+
     /// For a service without users: it believes other services, and no token at all.
     pub fn internal_only(internal_api_key: &Secret) -> Self {
         let nobody_knows: [u8; 32] = rand::random();

@@ -51,6 +51,12 @@ impl RequestContext {
         self.0.traceparent.split('-').nth(1).unwrap_or_default()
     }
 
+    /// The id that a caller sent, if it is one that can be taken over.
+    pub fn request_id_of(headers: &HeaderMap) -> Option<&HeaderValue> {
+        let value = headers.get(X_REQUEST_ID)?;
+        value.to_str().is_ok_and(is_sane_id).then_some(value)
+    }
+
     /// Write both headers for the next hop.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         for (name, value) in [

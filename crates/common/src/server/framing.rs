@@ -28,7 +28,7 @@ const CHUNK_SIZE_DIGITS: usize = 16;
 
 /// Whether a connection's requests cannot be told apart (a request extension).
 #[derive(Clone, Debug, Default)]
-pub(super) struct Doubt(Arc<AtomicBool>);
+pub struct Doubt(Arc<AtomicBool>);
 
 impl Doubt {
     /// From now on no request of the connection is answered.
@@ -36,16 +36,14 @@ impl Doubt {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_raised(&self) -> bool {
+    /// Whether no request of the connection is to be answered any more.
+    pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
-}
 
-/// Answers 400 in place of the routes when the request's connection is in doubt.
-pub(super) async fn refuse_doubtful(request: Request, next: Next) -> Response {
-    let doubt = request.extensions().get::<Doubt>();
-    if doubt.is_some_and(Doubt::is_raised) {
-        return ApiError::new(
+    /// What such a request is answered.
+    pub fn problem() -> ApiError {
+        ApiError::new(
             StatusCode::BAD_REQUEST,
             "bad_request",
             "Where this request ends is not clear. Send either one Content-Length or \
@@ -53,7 +51,14 @@ pub(super) async fn refuse_doubtful(request: Request, next: Next) -> Response {
         )
         // What follows on the connection may be part of this request, or another.
         .header(CONNECTION, "close")
-        .into_response();
+    }
+}
+
+/// Answers 400 in place of the routes when the request's connection is in doubt.
+pub(super) async fn refuse_doubtful(request: Request, next: Next) -> Response {
+    let doubt = request.extensions().get::<Doubt>();
+    if doubt.is_some_and(Doubt::is_raised) {
+        return Doubt::problem().into_response();
     }
     next.run(request).await
 }

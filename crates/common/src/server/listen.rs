@@ -27,7 +27,7 @@ use super::{
 /// How long a connection may idle or dawdle over a request's head. Longer than nginx (60 s) and
 /// our own clients (50 s) keep idle connections, so that it is never the server that closes one
 /// under a request already on its way.
-const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Accept until the drain begins. Connections go on in tasks of `lifecycle`.
 pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &Lifecycle) {
@@ -54,12 +54,8 @@ pub(super) async fn accept(listener: TcpListener, router: &Router, lifecycle: &L
 async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, lifecycle: Lifecycle) {
     // Small answers are complete messages; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
-    let doubt = Doubt::default();
-    let watched = Watched {
-        stream,
-        framing: Framing::default(),
-        doubt: doubt.clone(),
-    };
+    let watched = Watched::new(stream);
+    let doubt = watched.doubt();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(doubt.clone());
@@ -94,14 +90,32 @@ async fn answer(router: Router, request: axum::extract::Request) -> axum::respon
     }
 }
 
-/// A connection whose bytes are followed as they are read.
-struct Watched {
-    stream: TcpStream,
+/// A connection whose bytes are followed as they are read, so that a request whose end is in doubt
+/// is known before anybody acts on it.
+#[derive(Debug)]
+pub struct Watched<S> {
+    stream: S,
     framing: Framing,
     doubt: Doubt,
 }
 
-impl AsyncRead for Watched {
+impl<S> Watched<S> {
+    /// Follows a connection from its first byte on.
+    pub fn new(stream: S) -> Self {
+        Self {
+            stream,
+            framing: Framing::default(),
+            doubt: Doubt::default(),
+        }
+    }
+
+    /// Whether its requests can be told apart, from now on.
+    pub fn doubt(&self) -> Doubt {
+        self.doubt.clone()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -119,7 +133,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -149,8 +163,9 @@ impl AsyncWrite for Watched {
     }
 }
 
-/// SIGTERM or SIGINT begins the drain, a second one ends it.
-pub(super) async fn obey_signals(lifecycle: Lifecycle) {
+/// SIGTERM or SIGINT begins the drain, a second one ends it. [`super::Service::serve`] does this by
+/// itself; it is for a service that accepts its own connections.
+pub async fn obey_signals(lifecycle: Lifecycle) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),

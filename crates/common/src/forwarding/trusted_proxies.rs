@@ -1,4 +1,4 @@
-//! Who the client is, as told to the services.
+//! Who the client is, as told to whom a request is passed on to.
 //!
 //! Anybody can send `X-Forwarded-For`. It is believed as far as it was written by proxies that are
 //! ours (`TRUSTED_PROXIES`): read from the right, the first address that is not one of them is the
@@ -29,6 +29,21 @@ static FORWARDED: [HeaderName; 8] = [
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    address: IpAddr,
+    is_trusted: bool,
+    text: HeaderValue,
+}
+
+impl Peer {
+    /// Its address; of an IPv4 peer of a dual-stack socket, the IPv4 one.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+}
+
 impl TrustedProxies {
     /// Believes peers in these networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
@@ -39,12 +54,38 @@ impl TrustedProxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
+    /// What is to be known of a connection's other end, for all requests that come from there.
+    pub fn peer(&self, address: IpAddr) -> Peer {
+        // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d.
+        let address = address.to_canonical();
+        Peer {
+            address,
+            is_trusted: self.trusts(address),
+            // Digits, dots and colons are a legal header value.
+            text: HeaderValue::try_from(address.to_string())
+                .unwrap_or(HeaderValue::from_static("unknown")),
+        }
+    }
+
     /// Rewrites the forwarded headers of a request that came from `peer`, and says which address
     /// the client has.
     pub fn rewrite(&self, headers: &mut HeaderMap, peer: IpAddr) -> IpAddr {
-        // A dual-stack socket shows IPv4 peers as ::ffff:a.b.c.d.
-        let peer = peer.to_canonical();
-        let believed = self.trusts(peer);
+        self.rewrite_of(headers, &self.peer(peer))
+    }
+
+    /// [`Self::rewrite`] for a peer that was looked at before.
+    pub fn rewrite_of(&self, headers: &mut HeaderMap, peer: &Peer) -> IpAddr {
+        if !FORWARDED.iter().any(|name| headers.contains_key(name)) {
+            let asked_for = headers.remove(HOST);
+            headers.insert(FOR, peer.text.clone());
+            headers.insert(PROTO, HeaderValue::from_static("http"));
+            if let Some(host) = asked_for {
+                headers.insert(FORWARDED_HOST, host);
+            }
+            return peer.address;
+        }
+        let believed = peer.is_trusted;
+        let peer = peer.address;
         let hops = if believed {
             self.hops(headers, peer)
         } else {
@@ -103,6 +144,14 @@ impl TrustedProxies {
         hops.reverse();
         hops
     }
+}
+
+/// A network, or a single address: one of `TRUSTED_PROXIES`.
+pub fn parse_network(text: &str) -> Result<IpNet, String> {
+    let text = text.trim();
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "must be like 10.0.0.0/8, ::1/128 or 10.0.0.1".to_owned())
 }
 
 #[cfg(test)]
@@ -173,6 +222,19 @@ mod tests {
         let (client, headers) = told(PROXY, "198.51.100.7, nonsense, 10.0.0.2");
         assert_eq!(client.to_string(), "10.0.0.2");
         assert_eq!(headers["x-forwarded-for"], "10.0.0.2, 10.0.0.1");
+    }
+
+    #[test]
+    fn a_request_that_tells_of_no_hop_is_told_of_this_one() {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("video.example"));
+        let peer = STRANGER.parse().unwrap();
+        let client = TrustedProxies::default().rewrite(&mut headers, peer);
+        assert_eq!(client, peer);
+        assert_eq!(headers.len(), 3);
+        assert_eq!(headers["x-forwarded-for"], STRANGER);
+        assert_eq!(headers["x-forwarded-proto"], "http");
+        assert_eq!(headers["x-forwarded-host"], "video.example");
     }
 
     #[test]
