@@ -39,10 +39,11 @@ pub struct Plan<'a> {
 }
 
 /// The binaries that are services, with their documented ports.
-const SERVICES: [(&str, u16); 4] = [
+const SERVICES: [(&str, u16); 5] = [
     ("auth", 8081),
     ("stream", 8082),
     ("transcoder", 8086),
+    ("proxy", 8088),
     ("gateway", 8080),
 ];
 const SRT_PORT: u16 = 8890;
@@ -204,9 +205,12 @@ impl Plan<'_> {
                 ),
                 ("SPILL_DIR", self.dir.data(name).display().to_string()),
             ],
+            // What it needs is what all have.
+            "proxy" => Vec::new(),
             _ => vec![
                 ("AUTH_SERVICE_URL", self.url("auth")?),
                 ("STREAM_SERVICE_URL", self.url("stream")?),
+                ("PROXY_SERVICE_URL", self.url("proxy")?),
                 // A hundredfold: all of a test's viewers and broadcasters come from one address.
                 ("RATE_LIMIT_ADDRESS", "10000/s".to_owned()),
                 ("RATE_LIMIT_ADDRESS_BURST", "20000".to_owned()),

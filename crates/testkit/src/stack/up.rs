@@ -149,13 +149,11 @@ async fn start_all(
 
 async fn start_edge(plan: &Plan<'_>) -> Result<()> {
     let authority = |url: &str| url.trim_start_matches("http://").to_owned();
-    let gateway = authority(&plan.url("gateway")?);
     let edge = Edge {
         address: plan.options.public_address().to_owned(),
         port: plan.edge_port,
-        // The gateway passes `/stream` on to the proxy.
-        proxy: gateway.clone(),
-        gateway,
+        gateway: authority(&plan.url("gateway")?),
+        proxy: authority(&plan.url("proxy")?),
         s3: authority(&plan.infra.s3.endpoint),
         web_root: plan.options.web_root.clone(),
     };
@@ -172,7 +170,7 @@ fn report(
         gateway_url: plan.url("gateway")?,
         srt_url: plan.srt_url()?,
         rtmp_url: plan.rtmp_url()?,
-        proxy_url: None,
+        proxy_url: Some(plan.url("proxy")?),
         playback_url: None,
         s3: plan.infra.s3.clone(),
         redis_url: plan.infra.redis_url.clone(),
