@@ -33,10 +33,10 @@ const LOW_LATENCY: Partial<HlsConfig> = {
   liveSyncOnStallIncrease: 0.2,
   // The first picture does not wait for a measurement.
   testBandwidth: false,
-  // Reloads block for a part, or for a target duration while the broadcaster is away. An edge that
-  // fails is left for the plain playlists after one more try.
+  // A reload blocks for a part, or up to six seconds while it is not known yet that the broadcaster
+  // is gone. An edge that fails is left for the plain playlists after one more try.
   manifestLoadPolicy: policy(3_000, 0, 300),
-  playlistLoadPolicy: policy(4_000, 1, 300),
+  playlistLoadPolicy: policy(8_000, 1, 300),
   fragLoadPolicy: policy(4_000, 2, 200),
 };
 

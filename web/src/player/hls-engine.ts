@@ -18,7 +18,7 @@ import { LiveKeeper } from "./live-keeper";
 import { type Phase, phaseOf } from "./phase";
 import { positionOf } from "./program-date";
 import { qualitiesOf } from "./quality";
-import { LOW_LATENCY_REFILL, PLAIN_REFILL, RefillHold } from "./refill-hold";
+import { FALLBACK_REFILL, LOW_LATENCY_REFILL, PLAIN_REFILL, RefillHold } from "./refill-hold";
 import { RetryWindow } from "./retry-window";
 import { SourceChoice, type SourceKind } from "./source-choice";
 import { StillPicture } from "./still-picture";
@@ -223,9 +223,9 @@ export class HlsEngine {
       return;
     }
     const at = now();
-    this.#window.open(at);
     if (data.type === Hls.ErrorTypes.MEDIA_ERROR && at - this.#mediaErrorAt > 5_000) {
       this.#mediaErrorAt = at;
+      this.#window.open(at);
       this.#hls.recoverMediaError();
       this.#play();
       return;
@@ -234,6 +234,7 @@ export class HlsEngine {
       this.#fallBack();
       return;
     }
+    this.#window.open(at);
     const renew = this.#details === null || NEEDS_NEW_INSTANCE.has(data.details);
     this.#scheduleRetry(renew || data.type === Hls.ErrorTypes.MEDIA_ERROR);
   }
@@ -283,9 +284,10 @@ export class HlsEngine {
   /** The edge is gone: the plain playlists go on at the same moment of the broadcast. */
   #fallBack(): void {
     this.#choice.fallBack(now(), Math.random());
+    // Trouble of the edge's is over with it; the plain playlists may have their own.
+    this.#window.close();
     if (this.#autoplay.started) {
-      this.#hold.begin(now(), PLAIN_REFILL);
-      this.video.playbackRate = 0;
+      this.#hold.begin(now(), FALLBACK_REFILL);
     }
     this.#renew(this.#shownAt);
   }
@@ -382,7 +384,6 @@ export class HlsEngine {
   #holdUntilRefilled(phase: Phase, ahead: number, at: number): void {
     if (phase === "reconnecting" && !this.#hold.holds) {
       this.#hold.begin(at, this.#source === "plain" ? PLAIN_REFILL : LOW_LATENCY_REFILL);
-      this.video.playbackRate = 0;
     }
     if (!this.#hold.holds) {
       return;
@@ -390,8 +391,11 @@ export class HlsEngine {
     if (ahead < 0.1) {
       this.#skipHole();
     }
-    if (this.#hold.release(at, ahead, this.#store.get().listEnded || phase === "lost")) {
-      this.video.playbackRate = 1;
+    const released = this.#hold.release(at, ahead, this.#store.get().listEnded || phase === "lost");
+    const rate = released ? 1 : 0;
+    // Again and again: a media element that is given another source begins at rate 1.
+    if (this.video.playbackRate !== rate) {
+      this.video.playbackRate = rate;
     }
   }
 

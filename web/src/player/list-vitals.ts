@@ -15,10 +15,10 @@ export interface ListEnd {
 /** A live list that brought nothing new for so many target durations is in trouble. */
 const STALE_TARGETS: Record<SourceKind, number> = { "low-latency": 1.5, plain: 3 };
 /**
- * An edge that answers nothing for so many target durations is gone; while the broadcaster is away
- * it answers after one, and hls.js asks again after half a one.
+ * An edge that answers nothing for so many target durations is gone: it holds a reload for three at
+ * most, and hls.js asks again after half a one.
  */
-const SILENT_TARGETS = 2.5;
+const SILENT_TARGETS = 4;
 /** An edge whose lists go on while nothing can be played for this long is of no use either. */
 const DRY_MS = 4_000;
 const DRY_S = 0.1;

@@ -9,7 +9,7 @@ import { LivePace } from "./live-pace";
 import type { SourceKind } from "./source-choice";
 
 interface Distances {
-  /** After a stall, further behind live than this is caught up by a jump. */
+  /** After a stall, and at the beginning, further behind live than this is caught up by a jump. */
   jumpAfterStallS: number;
   /** Further than this is, for whatever reason. */
   jumpS: number;
@@ -22,6 +22,8 @@ const DISTANCES: Record<SourceKind, Distances> = {
 };
 /** A jump shows what it brought before there is another. */
 const JUMPS_APART_MS = 3_000;
+/** A jump within what is buffered leaves so much of it ahead. */
+const KEPT_BY_JUMP_S = 0.4;
 /** A stall is over when there is this much to play. */
 const RECOVERED_S = 0.3;
 /** A longer one is an outage, which no buffer would have bridged: no reason to keep a larger one. */
@@ -73,6 +75,7 @@ export class LiveKeeper {
   restart(): void {
     this.#lastTime = null;
     this.#stalledAt = null;
+    this.#jumpedAt = Number.NEGATIVE_INFINITY;
     this.#pace.restart();
   }
 
@@ -82,11 +85,12 @@ export class LiveKeeper {
     if (video.paused || video.seeking || video.readyState === HTMLMediaElement.HAVE_NOTHING) {
       return;
     }
+    const begins = this.#lastTime === null && this.#jumpedAt === Number.NEGATIVE_INFINITY;
     this.#lastTime = video.currentTime;
     const ahead = bufferedAhead(video.buffered, video.currentTime);
-    const recovered = this.#recovers(ahead);
+    const recovered = this.#recovers(ahead) || begins;
     if (this.#following.follows) {
-      this.#catchUp(DISTANCES[source], recovered);
+      this.#catchUp(DISTANCES[source], recovered, ahead);
     }
     const paced = source === "low-latency" && this.#following.follows;
     setRate(video, paced ? this.#pace.rateFor(this.now(), ahead) : 1);
@@ -105,15 +109,18 @@ export class LiveKeeper {
     return true;
   }
 
-  #catchUp({ jumpAfterStallS, jumpS }: Distances, recovered: boolean): void {
+  #catchUp({ jumpAfterStallS, jumpS }: Distances, recovered: boolean, ahead: number): void {
     const live = this.livePosition();
     if (live === null) {
       return;
     }
-    const behind = live - this.video.currentTime;
+    const { currentTime } = this.video;
+    const behind = live - currentTime;
     const again = this.now() - this.#jumpedAt > JUMPS_APART_MS;
     if ((recovered && behind > jumpAfterStallS) || (again && behind > jumpS)) {
-      this.#jump(live);
+      // Into what is there already, if that is nearly as good.
+      const there = currentTime + ahead - KEPT_BY_JUMP_S;
+      this.#jump(there > live - jumpAfterStallS ? Math.min(there, live) : live);
     }
   }
 

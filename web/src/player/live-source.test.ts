@@ -145,9 +145,9 @@ describe("the vitals of a list", () => {
   test("an edge that says nothing is gone", () => {
     const vitals = new ListVitals(0);
     vitals.listed(0, list());
-    vitals.buffered(4_900, 1);
-    expect(vitals.edgeIsGone(5_000)).toBe(false);
-    expect(vitals.edgeIsGone(5_001)).toBe(true);
+    vitals.buffered(7_900, 1);
+    expect(vitals.edgeIsGone(8_000)).toBe(false);
+    expect(vitals.edgeIsGone(8_001)).toBe(true);
   });
 
   test("an edge whose lists go on and whose media does not come is gone", () => {

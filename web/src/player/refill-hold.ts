@@ -12,6 +12,8 @@ export interface RefillNeed {
 
 /** Segments of two seconds. */
 export const PLAIN_REFILL: RefillNeed = { enoughS: 3, patienceMs: 6_000 };
+/** The same after an edge, where the picture stands without any fault of the broadcast's. */
+export const FALLBACK_REFILL: RefillNeed = { enoughS: 2.5, patienceMs: 4_000 };
 /** Parts of a fifth of a second. */
 export const LOW_LATENCY_REFILL: RefillNeed = { enoughS: 0.45, patienceMs: 1_500 };
 
