@@ -126,6 +126,17 @@ describe("the player", AT_ONCE, () => {
       assert.equal((await player.video()).paused, true);
     }));
 
+  test("plays the plain playlists where the low-latency edge does not answer", (t) =>
+    watch(
+      t,
+      { arrange: (live) => (live.stream.ll_hls_url = `${live.url}/stream/gone/master.m3u8`) },
+      async ({ page, player }) => {
+        await player.playsOn();
+        assert.equal(await page.getByTestId("player").getAttribute("data-source"), "plain");
+        assert.deepEqual(await player.qualities(), ["Auto", "1080p", "720p", "480p", "360p"]);
+      },
+    ));
+
   test("says that it reconnects while the broadcaster is away, and goes on without a reload", (t) =>
     watch(t, {}, async ({ live, page, player }) => {
       await player.playsOn();

@@ -60,7 +60,7 @@ test("a 1080p broadcast", async (t) => {
 
       await t.test("tells the delay to the broadcaster", async () => {
         const seconds = await until("a delay is shown", 5_000, () => player.latency());
-        assert.ok(seconds > 1 && seconds < 15, `${seconds} s`);
+        assert.ok(seconds > 0 && seconds < 15, `${seconds} s`);
       });
 
       await t.test("has a master that lists the ladder truly", async () => {

@@ -5,9 +5,10 @@ import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { RouterProvider } from "react-router/dom";
-import { router } from "./routes";
+import { createRouter } from "./routes";
 
 const queries = new QueryClient();
+const router = createRouter(queries);
 const root = document.getElementById("root");
 
 if (root) {

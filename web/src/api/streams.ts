@@ -82,6 +82,8 @@ export const streamById = (id: string) =>
   queryOptions({
     ...polled,
     queryKey: ["streams", "one", id],
+    // What was asked for on the way to the page is not asked for again there.
+    staleTime: 1_000,
     queryFn: ({ signal }) =>
       getJson<PublicStream>(`/api/streams/${encodeURIComponent(id)}`, signal),
   });

@@ -51,6 +51,7 @@ export function WatchPage() {
         <LivePlayer
           key={broadcast.key}
           src={broadcast.src}
+          lowLatencySrc={broadcast.lowLatencySrc}
           title={titleOf(stream)}
           poster={stream.thumbnail_url ?? undefined}
           audioOnly={isAudioOnly(stream)}
@@ -67,6 +68,7 @@ interface Broadcast {
   /** Changes when another broadcast of the same stream begins: its playlist is a new one. */
   key: string;
   src: string;
+  lowLatencySrc: string | null;
 }
 
 /**
@@ -76,12 +78,17 @@ interface Broadcast {
 function useBroadcast(stream: PublicStream | undefined): Broadcast | null {
   const [broadcast, setBroadcast] = useState<Broadcast | null>(null);
   const src = stream && isOnAir(stream) ? stream.hls_url : null;
+  const lowLatencySrc = stream?.ll_hls_url ?? null;
   const key = `${stream?.id}@${stream?.started_at}`;
   useEffect(() => {
     if (src) {
-      setBroadcast((before) => (before?.key === key ? before : { key, src }));
+      setBroadcast((before) => ({
+        key,
+        src: before?.key === key ? before.src : src,
+        lowLatencySrc,
+      }));
     }
-  }, [src, key]);
+  }, [src, lowLatencySrc, key]);
   return broadcast;
 }
 

@@ -1,7 +1,8 @@
 /** Marquee's own buttons in the Video.js control bar: Live, quality, latency. */
 
 import type Player from "video.js/dist/types/player";
-import { AUTO, type EngineState, type HlsEngine } from "./hls-engine";
+import { AUTO, type EngineState } from "./engine-state";
+import type { HlsEngine } from "./hls-engine";
 import { engineOf, videojs } from "./video-js";
 
 /**
@@ -100,11 +101,14 @@ class LatencyDisplay extends Component {
     el.className = "vjs-control mq-latency";
     el.dataset.testid = "latency";
     el.title = "Time from the broadcaster to this screen";
-    followEngine(this, player, ({ latencyS }) => {
-      el.textContent = latencyS === null ? "" : delayText(latencyS);
+    el.setAttribute("role", "img");
+    followEngine(this, player, ({ latencyS, source }) => {
+      const text = latencyS === null ? "" : delayText(latencyS);
+      el.textContent = text;
       el.dataset.seconds = latencyS === null ? "" : String(latencyS);
-      el.setAttribute("aria-label", latencyS === null ? "" : `Delay ${delayText(latencyS)}`);
-      el.setAttribute("role", "img");
+      el.dataset.source = source;
+      el.setAttribute("aria-label", text && `Delay ${text}`);
+      el.hidden = text === "";
     });
   }
 }

@@ -1,88 +1,34 @@
 /**
- * Plays one live HLS URL in a media element, and gets it back when it is lost.
+ * Plays one live in a media element, close to its edge, and gets it back when it is lost.
  *
- * hls.js loads and switches; this class adds what it leaves to the page: when trouble is told to
- * the viewer, how long it is retried, how playback starts again after it, and where "live" is.
+ * hls.js loads and switches; this class adds what it leaves to the page: which of the live's two
+ * addresses plays, when trouble is told to the viewer, how long it is retried, and how playback
+ * starts again after it. `LiveKeeper` keeps it close to live.
  */
 
-import type { ErrorData, HlsConfig, LevelDetails, LevelLoadedData } from "hls.js";
+import type { ErrorData, LevelDetails, LevelLoadedData } from "hls.js";
 import Hls from "hls.js/light";
+import { Autoplay } from "./autoplay";
 import { bufferedAhead, nextBufferedStart } from "./buffer";
+import { edgeAnswers } from "./edge-probe";
+import { configFor } from "./engine-config";
+import { AUTO, type EngineState, EngineStore } from "./engine-state";
+import { ListVitals } from "./list-vitals";
+import { LiveKeeper } from "./live-keeper";
 import { type Phase, phaseOf } from "./phase";
-import { type Quality, qualitiesOf } from "./quality";
+import { positionOf } from "./program-date";
+import { qualitiesOf } from "./quality";
+import { FALLBACK_REFILL, LOW_LATENCY_REFILL, PLAIN_REFILL, RefillHold } from "./refill-hold";
 import { RetryWindow } from "./retry-window";
+import { SourceChoice, type SourceKind } from "./source-choice";
+import { StillPicture } from "./still-picture";
 
-export const AUTO = -1;
-
-/** What the page shows of the player. A new object for each change. */
-export interface EngineState {
-  phase: Phase;
-  qualities: readonly Quality[];
-  /** The viewer's choice: a level's index or `AUTO`. */
-  chosen: number;
-  /** The level on screen, `null` before the first. */
-  active: number | null;
-  /** Seconds between the broadcaster and this screen, by PROGRAM-DATE-TIME. */
-  latencyS: number | null;
-  /** The viewer watches the past, by seeking or pausing. */
-  behindLive: boolean;
-  /** The playlist has its ENDLIST. */
-  listEnded: boolean;
-  /** The browser wants a click before it plays, even without sound. */
-  needsGesture: boolean;
-}
-
-const INITIAL: EngineState = {
-  phase: "connecting",
-  qualities: [],
-  chosen: AUTO,
-  active: null,
-  latencyS: null,
-  behindLive: false,
-  listEnded: false,
-  needsGesture: false,
-};
-
-const CONFIG: Partial<HlsConfig> = {
-  // Without it Video.js does not see a live. liveMaxLatencyDuration stays unset on purpose: it
-  // pulls a viewer who has gone back to the edge again.
-  liveDurationInfinity: true,
-  // RFC 8216 section 6.3.3: not closer than three target durations to the end.
-  liveSyncDurationCount: 3,
-  maxBufferLength: 20,
-  backBufferLength: 30,
-  capLevelToPlayerSize: true,
-  // Light pages on slow lines: begin low, the estimate is right after the first segment.
-  abrEwmaDefaultEstimate: 2_000_000,
-  // Quick failures: the retry window below is the one policy for how long to go on.
-  manifestLoadPolicy: loadPolicy(5_000),
-  playlistLoadPolicy: loadPolicy(5_000),
-};
-
-function loadPolicy(timeoutMs: number): HlsConfig["playlistLoadPolicy"] {
-  const retry = { maxNumRetry: 1, retryDelayMs: 1_000, maxRetryDelayMs: 2_000 };
-  return {
-    default: {
-      maxTimeToFirstByteMs: timeoutMs,
-      maxLoadTimeMs: timeoutMs,
-      timeoutRetry: retry,
-      errorRetry: retry,
-    },
-  };
-}
-
-const TICK_MS = 250;
-/** A live list that brought nothing new for so many target durations is in trouble. */
-const STALE_TARGETS = 3;
+const TICK_MS = 100;
 /** Past this far from the live position a viewer is said to be behind. */
 export const BEHIND_S = 5;
-/**
- * After trouble the picture stands until this much is buffered: a player that starts on the first
- * new segment has nothing left when it waits for the second.
- */
-const REFILL_S = 3;
-/** … but not longer than this once something came. */
-const REFILL_PATIENCE_MS = 6_000;
+const BEHIND_LOW_LATENCY_S = 2;
+/** A picture held for longer than this is worth words. */
+const QUIET_HOLD_MS = 6_000;
 
 /** Errors after which hls.js cannot go on with what it has parsed. */
 const NEEDS_NEW_INSTANCE = new Set<string>([
@@ -95,6 +41,8 @@ const NEEDS_NEW_INSTANCE = new Set<string>([
 export interface EngineOptions {
   /** How long a lost stream is retried: the broadcaster's grace and some more. */
   retryWindowMs: number;
+  /** The low-latency edge's master, where there is one. */
+  lowLatencyUrl: string | null;
 }
 
 export class HlsEngine {
@@ -103,40 +51,51 @@ export class HlsEngine {
   }
 
   #hls: Hls;
-  #state: EngineState = INITIAL;
-  readonly #listeners = new Set<() => void>();
+  readonly #store = new EngineStore();
   readonly #window: RetryWindow;
+  readonly #hold = new RefillHold();
+  readonly #choice = new SourceChoice();
+  readonly #keeper: LiveKeeper;
+  readonly #autoplay: Autoplay;
+  readonly #still: StillPicture;
   readonly #ticker: ReturnType<typeof setInterval>;
+  readonly #disposed = new AbortController();
+  #lowLatencyUrl: string | null;
+  #asking = false;
   #retryTimer: ReturnType<typeof setTimeout> | undefined;
   #details: LevelDetails | null = null;
-  #advancedAt = now();
-  #started = false;
+  /** The moment of the broadcast (unix ms) at which the next instance begins; `null`: live. */
+  #beginAt: number | null = null;
+  /** The moment on screen last, kept while nothing is. */
+  #shownAt: number | null = null;
+  #vitals = new ListVitals(now());
   #givenUp = false;
   #mediaErrorAt = Number.NEGATIVE_INFINITY;
-  /** Set while playback is held until enough is buffered; the time something came, if it did. */
-  #refill: { since: number | null } | null = null;
 
   constructor(
     private readonly video: HTMLVideoElement,
-    private readonly url: string,
+    private readonly plainUrl: string,
     options: EngineOptions,
   ) {
     this.#window = new RetryWindow(options.retryWindowMs);
+    this.#lowLatencyUrl = options.lowLatencyUrl;
+    if (options.lowLatencyUrl) {
+      this.#choice.takeEdge(now());
+    }
+    this.#keeper = new LiveKeeper(video, () => this.livePosition, now);
+    this.#autoplay = new Autoplay(video, () => this.#store.set({ needsGesture: true }));
+    this.#still = new StillPicture(video);
     this.#hls = this.#attach();
     this.#ticker = setInterval(this.#tick, TICK_MS);
-    this.video.addEventListener("canplay", this.#autoplay);
     this.video.addEventListener("playing", this.#onPlaying);
     this.video.addEventListener("ended", this.#tick);
   }
 
   // — what the page sees —
 
-  getState = (): EngineState => this.#state;
+  getState = (): EngineState => this.#store.get();
 
-  subscribe = (listener: () => void): (() => void) => {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  };
+  subscribe = (listener: () => void): (() => void) => this.#store.subscribe(listener);
 
   /** Where "live" is: far enough from the end of the list to play without a stall. */
   get livePosition(): number | null {
@@ -160,14 +119,12 @@ export class HlsEngine {
     // `nextLevel` drops what is buffered past the segment on screen, so the change is seen within
     // a segment and without a black frame.
     this.#hls.nextLevel = level;
-    this.#set({ chosen: level });
+    this.#store.set({ chosen: level });
   }
 
   seekToLive(): void {
-    const live = this.livePosition;
-    if (live !== null) {
-      this.video.currentTime = live;
-    }
+    this.#keeper.goLive();
+    this.#choice.askSoon(now());
     this.#play();
   }
 
@@ -184,62 +141,100 @@ export class HlsEngine {
     this.#givenUp = false;
     this.#window.close();
     this.#window.open(now());
+    this.#choice.askSoon(now());
     this.#renew();
     this.#tick();
   }
 
+  /** The stream has, or has no longer, a low-latency edge; what plays goes on either way. */
+  offerLowLatency(url: string | null): void {
+    this.#lowLatencyUrl = url;
+    if (url) {
+      this.#choice.offerEdge(now());
+    } else {
+      this.#choice.withdrawEdge();
+    }
+  }
+
   dispose(): void {
+    this.#disposed.abort();
     clearInterval(this.#ticker);
     clearTimeout(this.#retryTimer);
-    this.video.removeEventListener("canplay", this.#autoplay);
+    this.#autoplay.dispose();
     this.video.removeEventListener("playing", this.#onPlaying);
     this.video.removeEventListener("ended", this.#tick);
+    this.#keeper.dispose();
+    this.#still.remove();
     this.#hls.destroy();
-    this.#listeners.clear();
+    this.#store.close();
   }
 
   // — hls.js —
 
+  get #source(): SourceKind {
+    return this.#choice.current;
+  }
+
   #attach(): Hls {
-    const hls = new Hls(CONFIG);
-    hls.on(Hls.Events.MANIFEST_PARSED, () => {
-      const qualities = qualitiesOf(hls.levels);
-      const kept = qualities.some(({ index }) => index === this.#state.chosen);
-      if (kept && this.#state.chosen !== AUTO) {
-        hls.nextLevel = this.#state.chosen;
-      }
-      this.#set({ qualities, chosen: kept ? this.#state.chosen : AUTO });
-    });
-    hls.on(Hls.Events.LEVEL_SWITCHED, (_event, { level }) => this.#set({ active: level }));
+    const source = this.#source;
+    const hls = new Hls(configFor(source));
+    hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onQualities(hls));
+    hls.on(Hls.Events.LEVEL_SWITCHED, (_event, { level }) => this.#store.set({ active: level }));
     hls.on(Hls.Events.LEVEL_LOADED, (_event, data) => this.#onLevelLoaded(data));
+    hls.on(Hls.Events.LEVEL_UPDATED, (_event, { details }) => this.#beginWhereItWas(details));
     hls.on(Hls.Events.FRAG_BUFFERED, () => this.#recovered());
     hls.on(Hls.Events.ERROR, (_event, data) => this.#onError(data));
-    hls.loadSource(this.url);
+    hls.loadSource((source === "low-latency" && this.#lowLatencyUrl) || this.plainUrl);
     hls.attachMedia(this.video);
+    this.#store.set({ source });
     return hls;
   }
 
-  #onLevelLoaded({ details }: LevelLoadedData): void {
-    const newest = this.#details?.endSN ?? -1;
-    this.#details = details;
-    if (details.endSN > newest || !details.live) {
-      this.#advancedAt = now();
+  /** Another instance may order its levels in another way: a choice is one of a name. */
+  #onQualities(hls: Hls): void {
+    const { chosen, qualities: before } = this.#store.get();
+    const name = before.find(({ index }) => index === chosen)?.name;
+    const qualities = qualitiesOf(hls.levels);
+    const kept = qualities.find((quality) => quality.name === name)?.index ?? AUTO;
+    if (kept !== AUTO) {
+      hls.nextLevel = kept;
     }
-    this.#set({ listEnded: !details.live });
+    this.#store.set({ qualities, chosen: kept });
+  }
+
+  #onLevelLoaded({ details }: LevelLoadedData): void {
+    this.#details = details;
+    this.#vitals.listed(now(), details);
+    this.#store.set({ listEnded: !details.live });
+  }
+
+  /** hls.js begins at live by itself; where that is not wanted it is told as soon as dates are known. */
+  #beginWhereItWas(details: LevelDetails): void {
+    const date = this.#beginAt;
+    this.#beginAt = null;
+    const position = date === null ? null : positionOf(date, details);
+    if (position !== null) {
+      this.#hls.startLoad(position);
+    }
   }
 
   #onError(data: ErrorData): void {
-    if (!data.fatal) {
+    if (!data.fatal || this.video.ended) {
       return;
     }
     const at = now();
-    this.#window.open(at);
     if (data.type === Hls.ErrorTypes.MEDIA_ERROR && at - this.#mediaErrorAt > 5_000) {
       this.#mediaErrorAt = at;
+      this.#window.open(at);
       this.#hls.recoverMediaError();
       this.#play();
       return;
     }
+    if (this.#source === "low-latency") {
+      this.#fallBack();
+      return;
+    }
+    this.#window.open(at);
     const renew = this.#details === null || NEEDS_NEW_INSTANCE.has(data.details);
     this.#scheduleRetry(renew || data.type === Hls.ErrorTypes.MEDIA_ERROR);
   }
@@ -258,13 +253,20 @@ export class HlsEngine {
     }, this.#window.nextDelay(Math.random()));
   }
 
-  /** A new hls.js instance: all it had parsed is forgotten, playback begins at the live position. */
-  #renew(): void {
+  /**
+   * A new hls.js instance: all that was parsed is forgotten. Who watches the past goes on there,
+   * others at live, or at `beginAt` (unix ms).
+   */
+  #renew(beginAt: number | null = this.#keeper.follows ? null : this.#shownAt): void {
+    clearTimeout(this.#retryTimer);
     // Detaching pauses the element; whoever had paused it before wants it to stay so.
     const wasPlaying = !this.video.paused;
+    this.#beginAt = beginAt ?? this.#beginAt;
+    this.#still.keep();
     this.#hls.destroy();
     this.#details = null;
-    this.#advancedAt = now();
+    this.#vitals = new ListVitals(now());
+    this.#keeper.restart();
     this.#hls = this.#attach();
     if (wasPlaying) {
       this.#play();
@@ -277,68 +279,100 @@ export class HlsEngine {
     this.#givenUp = false;
   }
 
-  // — the clock —
+  // — the edge —
 
-  /**
-   * Starts by itself, without sound where the browser insists on that. Done on `canplay` rather
-   * than by Video.js on `loadstart`, whose `play()` is lost when hls.js attaches just then.
-   */
-  #autoplay = (): void => {
-    if (this.#started) {
+  /** The edge is gone: the plain playlists go on at the same moment of the broadcast. */
+  #fallBack(): void {
+    this.#choice.fallBack(now(), Math.random());
+    // Trouble of the edge's is over with it; the plain playlists may have their own.
+    this.#window.close();
+    if (this.#autoplay.started) {
+      this.#hold.begin(now(), FALLBACK_REFILL);
+    }
+    this.#renew(this.#shownAt);
+  }
+
+  /** Asks the edge whether it is back, and goes there with who watches the live. */
+  async #askEdge(): Promise<void> {
+    const url = this.#lowLatencyUrl;
+    if (this.#asking || !url) {
       return;
     }
-    this.video.play().catch((error: DOMException) => {
-      if (error.name !== "NotAllowedError") {
-        return;
-      }
-      if (this.video.muted) {
-        this.#set({ needsGesture: true });
-      } else {
-        this.video.muted = true;
-        this.#autoplay();
-      }
-    });
-  };
+    this.#asking = true;
+    const answers = await edgeAnswers(url, this.#disposed.signal);
+    this.#asking = false;
+    if (this.#disposed.signal.aborted) {
+      return;
+    }
+    if (answers && this.#mayMove) {
+      this.#choice.takeEdge(now());
+      this.#beginAt = null;
+      this.#renew(null);
+    } else {
+      this.#choice.askLater(now(), Math.random());
+    }
+  }
+
+  /** The edge is watched for being gone; not while the picture stands by choice or at its end. */
+  get #usesEdge(): boolean {
+    return this.#source === "low-latency" && !this.video.paused && !this.video.ended;
+  }
+
+  /** Nobody is moved who watches the past, has paused, or has seen the end come. */
+  get #mayMove(): boolean {
+    const settled = !this.#autoplay.started || (!this.video.paused && !this.#hold.holds);
+    return this.#keeper.follows && settled && !this.#store.get().listEnded;
+  }
+
+  // — the clock —
 
   #onPlaying = (): void => {
-    this.#started = true;
-    this.#set({ needsGesture: false });
+    this.#store.set({ needsGesture: false });
     this.#tick();
   };
 
   #tick = (): void => {
     const at = now();
     const ahead = bufferedAhead(this.video.buffered, this.video.currentTime);
-    const stale = this.#isStale(at);
-    if (stale) {
+    this.#vitals.buffered(at, ahead);
+    if (this.#vitals.isStale(at, this.#source)) {
       this.#window.open(at);
     }
     if (this.#window.isOver(at) && !this.#givenUp) {
       this.#giveUp();
     }
+    if (this.#usesEdge && this.#vitals.edgeIsGone(at)) {
+      this.#fallBack();
+    } else if (this.#mayMove && this.#choice.isDue(at, this.#autoplay.started)) {
+      void this.#askEdge();
+    }
     const phase = phaseOf({
-      listEnded: this.#state.listEnded,
+      listEnded: this.#store.get().listEnded,
       mediaEnded: this.video.ended,
-      started: this.#started,
+      started: this.#autoplay.started,
       bufferedAhead: ahead,
       troubled: this.#window.isOpen,
       givenUp: this.#givenUp,
     });
     this.#holdUntilRefilled(phase, ahead, at);
-    const live = this.livePosition;
-    this.#set({
-      phase: this.#refill ? "reconnecting" : phase,
-      latencyS: this.#latency(),
-      behindLive: this.#started && live !== null && live - this.video.currentTime > BEHIND_S,
-    });
+    if (!this.#hold.holds && this.#autoplay.started) {
+      this.#keeper.tick(this.#source);
+    }
+    this.#show(phase, at);
   };
 
-  #isStale(at: number): boolean {
-    const details = this.#details;
-    if (!details?.live || this.#state.listEnded) {
-      return false;
-    }
-    return at - this.#advancedAt > details.targetduration * STALE_TARGETS * 1_000;
+  #show(phase: Phase, at: number): void {
+    const holding = this.#hold.holds;
+    const spoken = holding && (this.#hold.heldMs(at) > QUIET_HOLD_MS || phase === "reconnecting");
+    const live = this.livePosition;
+    const tolerated = this.#source === "low-latency" ? BEHIND_LOW_LATENCY_S : BEHIND_S;
+    this.#store.set({
+      phase: spoken ? "reconnecting" : phase,
+      holding,
+      latencyS: this.#latency(),
+      behindLive:
+        this.#autoplay.started && live !== null && live - this.video.currentTime > tolerated,
+    });
   }
 
   #giveUp(): void {
@@ -348,39 +382,38 @@ export class HlsEngine {
   }
 
   #holdUntilRefilled(phase: Phase, ahead: number, at: number): void {
-    if (phase === "reconnecting" && !this.#refill) {
-      this.#refill = { since: null };
-      this.video.playbackRate = 0;
+    if (phase === "reconnecting" && !this.#hold.holds) {
+      this.#hold.begin(at, this.#source === "plain" ? PLAIN_REFILL : LOW_LATENCY_REFILL);
     }
-    if (!this.#refill) {
+    if (!this.#hold.holds) {
       return;
     }
-    if (ahead > 0.5) {
-      this.#refill.since ??= at;
-    } else {
+    if (ahead < 0.1) {
       this.#skipHole();
     }
-    const waited = this.#refill.since !== null && at - this.#refill.since > REFILL_PATIENCE_MS;
-    if (ahead >= REFILL_S || waited || this.#state.listEnded || phase === "lost") {
-      this.#refill = null;
-      this.video.playbackRate = 1;
+    const released = this.#hold.release(at, ahead, this.#store.get().listEnded || phase === "lost");
+    const rate = released ? 1 : 0;
+    // Again and again: a media element that is given another source begins at rate 1.
+    if (this.video.playbackRate !== rate) {
+      this.video.playbackRate = rate;
     }
   }
 
   /** hls.js skips holes (`EXT-X-GAP`) only while the picture moves, and the hold stops it. */
   #skipHole(): void {
     const next = nextBufferedStart(this.video.buffered, this.video.currentTime);
-    if (next !== null && bufferedAhead(this.video.buffered, this.video.currentTime) < 0.1) {
+    if (next !== null) {
       this.video.currentTime = next + 0.01;
     }
   }
 
   #latency(): number | null {
-    const shown = this.#hls.playingDate;
-    if (!shown || this.#state.listEnded) {
+    const shown = this.#hls.playingDate?.getTime();
+    this.#shownAt = shown ?? this.#shownAt;
+    if (shown === undefined || this.#store.get().listEnded) {
       return null;
     }
-    const seconds = (Date.now() - shown.getTime()) / 1_000;
+    const seconds = (Date.now() - shown) / 1_000;
     // Below zero one of the two clocks is wrong, and the figure would only mislead.
     return seconds >= 0 ? Math.round(seconds * 10) / 10 : null;
   }
@@ -388,17 +421,6 @@ export class HlsEngine {
   #play(): void {
     // Refused where the browser wants a gesture first; the play button is there for that.
     this.video.play().catch(() => undefined);
-  }
-
-  #set(change: Partial<EngineState>): void {
-    const keys = Object.keys(change) as (keyof EngineState)[];
-    if (keys.every((key) => Object.is(this.#state[key], change[key]))) {
-      return;
-    }
-    this.#state = { ...this.#state, ...change };
-    for (const listener of this.#listeners) {
-      listener();
-    }
   }
 }
 

@@ -9,7 +9,8 @@ import "./controls";
 
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import type Player from "video.js/dist/types/player";
-import { BEHIND_S, type EngineState, HlsEngine } from "./hls-engine";
+import type { EngineState } from "./engine-state";
+import { BEHIND_S, type EngineOptions, HlsEngine } from "./hls-engine";
 import { type HotkeyAction, hotkeyAction } from "./hotkeys";
 import { PlayerOverlay } from "./player-overlay";
 import { engineOf, HLS_TYPE, videojs } from "./video-js";
@@ -17,6 +18,8 @@ import { engineOf, HLS_TYPE, videojs } from "./video-js";
 export interface LivePlayerProps {
   /** Master playlist. */
   src: string;
+  /** The low-latency edge's, which plays while it answers. */
+  lowLatencySrc?: string | null | undefined;
   /** Named to assistive technology. */
   title: string;
   poster?: string | undefined;
@@ -32,6 +35,7 @@ const RETRY_BEYOND_GRACE_S = 30;
 
 export function LivePlayer({
   src,
+  lowLatencySrc = null,
   title,
   poster,
   graceS = 30,
@@ -42,8 +46,15 @@ export function LivePlayer({
   const [player, setPlayer] = useState<Player | null>(null);
   const [engine, setEngine] = useState<HlsEngine | null>(null);
 
+  // Read once when a player is made; what becomes of it later is told to the engine.
+  const latestLowLatencySrc = useRef(lowLatencySrc);
+  latestLowLatencySrc.current = lowLatencySrc;
+
   useEffect(() => {
-    const created = createPlayer(host.current, src, (graceS + RETRY_BEYOND_GRACE_S) * 1_000);
+    const created = createPlayer(host.current, src, {
+      retryWindowMs: (graceS + RETRY_BEYOND_GRACE_S) * 1_000,
+      lowLatencyUrl: latestLowLatencySrc.current,
+    });
     setPlayer(created);
     created.ready(() => setEngine(engineOf(created)));
     return () => {
@@ -52,6 +63,10 @@ export function LivePlayer({
       created.dispose();
     };
   }, [src, graceS]);
+
+  useEffect(() => {
+    engine?.offerLowLatency(lowLatencySrc);
+  }, [engine, lowLatencySrc]);
 
   useEffect(() => {
     player?.poster(poster ?? "");
@@ -74,6 +89,8 @@ export function LivePlayer({
       aria-label={`Player: ${title}`}
       data-testid="player"
       data-phase={phase}
+      data-source={state?.source}
+      data-holding={state?.holding ?? false}
       data-needs-gesture={state?.needsGesture ?? false}
       data-chosen={chosenName(state)}
     >
@@ -92,7 +109,7 @@ export function LivePlayer({
   );
 }
 
-function createPlayer(host: HTMLElement | null, src: string, retryWindowMs: number): Player {
+function createPlayer(host: HTMLElement | null, src: string, engine: EngineOptions): Player {
   // Video.js removes its element when it is disposed of, so React must not own that element.
   const element = document.createElement("video-js");
   host?.append(element);
@@ -106,7 +123,7 @@ function createPlayer(host: HTMLElement | null, src: string, retryWindowMs: numb
     // A short live has its seek bar too; within the tolerance the bar shows its right end.
     liveTracker: { trackingThreshold: 4, liveTolerance: BEHIND_S },
     inactivityTimeout: 2_500,
-    html5: { engine: { retryWindowMs } },
+    html5: { engine },
     children: [
       "mediaLoader",
       "posterImage",

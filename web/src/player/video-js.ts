@@ -38,7 +38,7 @@ class EngineSourceHandler {
     this.engine = new HlsEngine(
       tech.el(),
       source.src,
-      tech.options_.engine ?? { retryWindowMs: 60_000 },
+      tech.options_.engine ?? { retryWindowMs: 60_000, lowLatencyUrl: null },
     );
   }
 

@@ -1,0 +1,79 @@
+/** Tells from the lists that come in whether a live goes on, and whether its edge is of use. */
+
+import type { SourceKind } from "./source-choice";
+
+/** What is read of hls.js' `LevelDetails`. */
+export interface ListEnd {
+  live: boolean;
+  /** Seconds. */
+  targetduration: number;
+  endSN: number;
+  lastPartSn: number;
+  lastPartIndex: number;
+}
+
+/** A live list that brought nothing new for so many target durations is in trouble. */
+const STALE_TARGETS: Record<SourceKind, number> = { "low-latency": 1.5, plain: 3 };
+/**
+ * An edge that answers nothing for so many target durations is gone: it holds a reload for three at
+ * most, and hls.js asks again after half a one.
+ */
+const SILENT_TARGETS = 4;
+/** An edge whose lists go on while nothing can be played for this long is of no use either. */
+const DRY_MS = 4_000;
+const DRY_S = 0.1;
+
+export class ListVitals {
+  #list: ListEnd | null = null;
+  /** When a list came last, brought something new last, and when there was media to play last. */
+  #heardAt: number;
+  #advancedAt: number;
+  #wetAt: number;
+
+  constructor(now: number) {
+    this.#heardAt = this.#advancedAt = this.#wetAt = now;
+  }
+
+  listed(now: number, list: ListEnd): void {
+    if (!this.#list || !list.live || isFurther(list, this.#list)) {
+      this.#advancedAt = now;
+    }
+    this.#list = list;
+    this.#heardAt = now;
+  }
+
+  /** So many seconds of media lie ahead of the picture. */
+  buffered(now: number, aheadS: number): void {
+    if (aheadS >= DRY_S) {
+      this.#wetAt = now;
+    }
+  }
+
+  /** The list has not grown for too long: nothing comes from the broadcaster, or none of it here. */
+  isStale(now: number, source: SourceKind): boolean {
+    const list = this.#list;
+    if (!list?.live) {
+      return false;
+    }
+    return now - this.#advancedAt > list.targetduration * STALE_TARGETS[source] * 1_000;
+  }
+
+  /** The edge says nothing, or what it says cannot be played. */
+  edgeIsGone(now: number): boolean {
+    const list = this.#list;
+    if (!list?.live) {
+      return false;
+    }
+    const silent = now - this.#heardAt > list.targetduration * SILENT_TARGETS * 1_000;
+    const useless = now - this.#wetAt > DRY_MS && !this.isStale(now, "low-latency");
+    return silent || useless;
+  }
+}
+
+function isFurther(list: ListEnd, before: ListEnd): boolean {
+  return (
+    list.endSN > before.endSN ||
+    list.lastPartSn > before.lastPartSn ||
+    (list.lastPartSn === before.lastPartSn && list.lastPartIndex > before.lastPartIndex)
+  );
+}
