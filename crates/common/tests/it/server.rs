@@ -247,3 +247,29 @@ async fn a_client_that_sends_too_much_hears_so_after_it_has_sent_all() {
     let answer = timeout(PATIENCE, exchange).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
+
+#[tokio::test]
+async fn an_answer_to_a_request_that_was_not_read_ends_the_connection() {
+    let routes = Router::new()
+        .route("/read", post(async |_: axum::body::Bytes| "read"))
+        .route("/unread", post(async || "not read"));
+    let bound = service().routes(OpenApiRouter::from(routes)).bind().await;
+    let bound = bound.unwrap();
+    let url = format!("http://{}", bound.local_addr());
+    tokio::spawn(bound.run());
+    let client = reqwest::Client::new();
+    let sent = async |path, size| {
+        let request = client.post(format!("{url}{path}")).body(vec![b'x'; size]);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let connection = answer.headers().get("connection").cloned();
+        answer.bytes().await.unwrap();
+        connection
+    };
+    // One after the other, so that the client would use the connection again.
+    for _ in 0..50 {
+        assert_eq!(sent("/unread", 20_000).await.unwrap(), "close");
+        assert_eq!(sent("/read", 20_000).await, None);
+        assert_eq!(sent("/unread", 0).await, None);
+    }
+}
