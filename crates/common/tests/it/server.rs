@@ -249,7 +249,7 @@ async fn a_client_that_sends_too_much_hears_so_after_it_has_sent_all() {
 }
 
 #[tokio::test]
-async fn an_answer_to_a_request_that_was_not_read_ends_the_connection() {
+async fn a_connection_serves_on_after_a_request_nobody_read_or_says_that_it_does_not() {
     let routes = Router::new()
         .route("/read", post(async |_: axum::body::Bytes| "read"))
         .route("/unread", post(async || "not read"));
@@ -258,18 +258,25 @@ async fn an_answer_to_a_request_that_was_not_read_ends_the_connection() {
     let url = format!("http://{}", bound.local_addr());
     tokio::spawn(bound.run());
     let client = reqwest::Client::new();
-    let sent = async |path, size| {
-        let request = client.post(format!("{url}{path}")).body(vec![b'x'; size]);
+    let sent = async |path, body: reqwest::Body| {
+        let request = client.post(format!("{url}{path}")).body(body);
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK);
         let connection = answer.headers().get("connection").cloned();
         answer.bytes().await.unwrap();
         connection
     };
-    // One after the other, so that the client would use the connection again.
+    let announced = |size| vec![b'x'; size].into();
+    let unannounced = |size| {
+        let piece = Ok::<_, std::io::Error>(vec![b'x'; size]);
+        reqwest::Body::wrap_stream(futures::stream::iter([piece]))
+    };
+    // One after the other, so that the client uses a connection again if it may.
     for _ in 0..50 {
-        assert_eq!(sent("/unread", 20_000).await.unwrap(), "close");
-        assert_eq!(sent("/read", 20_000).await, None);
-        assert_eq!(sent("/unread", 0).await, None);
+        assert_eq!(sent("/unread", announced(20_000)).await, None);
+        assert_eq!(sent("/unread", unannounced(20_000)).await, None);
+        assert_eq!(sent("/read", announced(1_000_000)).await, None);
+        let much = sent("/unread", announced(1_000_000)).await;
+        assert_eq!(much.unwrap(), "close");
     }
 }
