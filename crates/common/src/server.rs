@@ -18,6 +18,7 @@ mod lingering;
 mod listen;
 mod openapi;
 pub mod redact;
+mod unread;
 mod workers;
 
 use std::{net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};

@@ -25,6 +25,7 @@ use super::{
     Lifecycle, Lingering,
     express::Answers,
     framing::{Doubt, Framing},
+    unread::Reading,
 };
 
 /// How long a connection may idle or dawdle over a request's head. Longer than nginx (60 s) and
@@ -125,10 +126,13 @@ fn give_up_after(silence: Duration, stream: &TcpStream) {
 }
 
 async fn answer(router: Router, request: axum::extract::Request) -> axum::response::Response {
-    match router.oneshot(request).await {
+    let (request, reading) = Reading::of(request);
+    let mut response = match router.oneshot(request).await {
         Ok(response) => response,
         Err(never) => match never {},
-    }
+    };
+    reading.mark(&mut response);
+    response
 }
 
 /// A connection whose bytes are followed as they are read, so that a request whose end is in doubt

@@ -247,3 +247,36 @@ async fn a_client_that_sends_too_much_hears_so_after_it_has_sent_all() {
     let answer = timeout(PATIENCE, exchange).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
 }
+
+#[tokio::test]
+async fn a_connection_serves_on_after_a_request_nobody_read_or_says_that_it_does_not() {
+    let routes = Router::new()
+        .route("/read", post(async |_: axum::body::Bytes| "read"))
+        .route("/unread", post(async || "not read"));
+    let bound = service().routes(OpenApiRouter::from(routes)).bind().await;
+    let bound = bound.unwrap();
+    let url = format!("http://{}", bound.local_addr());
+    tokio::spawn(bound.run());
+    let client = reqwest::Client::new();
+    let sent = async |path, body: reqwest::Body| {
+        let request = client.post(format!("{url}{path}")).body(body);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let connection = answer.headers().get("connection").cloned();
+        answer.bytes().await.unwrap();
+        connection
+    };
+    let announced = |size| vec![b'x'; size].into();
+    let unannounced = |size| {
+        let piece = Ok::<_, std::io::Error>(vec![b'x'; size]);
+        reqwest::Body::wrap_stream(futures::stream::iter([piece]))
+    };
+    // One after the other, so that the client uses a connection again if it may.
+    for _ in 0..50 {
+        assert_eq!(sent("/unread", announced(20_000)).await, None);
+        assert_eq!(sent("/unread", unannounced(20_000)).await, None);
+        assert_eq!(sent("/read", announced(1_000_000)).await, None);
+        let much = sent("/unread", announced(1_000_000)).await;
+        assert_eq!(much.unwrap(), "close");
+    }
+}
