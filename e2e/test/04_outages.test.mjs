@@ -52,11 +52,11 @@ const onAir = (t, body, { endsInBody = false } = {}) =>
 
 /** Every rung, from the first number to the newest: nothing missing, nothing out of step. */
 async function assertIntact(live, { stretches, torn = false, gaps = false, killed = false }) {
-  assertSameTimeline(live.lists(), { mayLack: killed ? 1 : 0 });
+  assertSameTimeline(live.lists(), { mayLack: killed || torn ? 1 : 0 });
   for (const rung of RUNGS) {
     const list = live.list(rung);
     if (!gaps) {
-      assertNothingMissing(list);
+      assertNothingMissing(list, { torn });
     }
     const probed = await assertRunsThrough(live.broadcaster, rung, list, { fps: FPS, torn });
     assert.equal(probed.length, stretches, `${rung}: unbroken stretches`);

@@ -104,8 +104,8 @@ pub struct SignInConfig {
     /// bcrypt cost of new passwords: 2^cost rounds
     #[arg(long, env = "BCRYPT_COST", default_value_t = 12, value_parser = clap::value_parser!(u32).range(4..=20))]
     pub bcrypt_cost: u32,
-    /// Passwords hashed at a time; one less than there are cores when unset, and at least one, so
-    /// that a burst of sign-ins leaves a core to whatever else runs on the machine
+    /// Passwords hashed at a time; as many as there are cores when unset. They give way to whatever
+    /// else runs on the machine
     #[arg(long, env = "BCRYPT_PARALLELISM")]
     pub bcrypt_parallelism: Option<NonZeroUsize>,
     /// Passwords that may wait for their turn before further ones get 503; 16 for each that is
@@ -137,10 +137,7 @@ impl SignInConfig {
     /// How many passwords are hashed at a time.
     pub fn bcrypt_bounds(&self) -> Bounds {
         let parallelism = self.bcrypt_parallelism.map_or_else(
-            || {
-                let cores = available_parallelism().map_or(1, NonZeroUsize::get);
-                cores.saturating_sub(1).max(1)
-            },
+            || available_parallelism().map_or(1, NonZeroUsize::get),
             NonZeroUsize::get,
         );
         let queue = self.bcrypt_queue.map_or(parallelism * 16, usize::from);

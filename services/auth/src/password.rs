@@ -1,9 +1,10 @@
 //! bcrypt away from the async threads, a bounded number at a time.
 //!
 //! One comparison at cost 12 takes a core a quarter of a second. On the async threads it would
-//! stall every other request; without a bound, a burst of sign-ins would take all cores. Those that
-//! wait for a turn are bounded too: whoever would wait for longer than a person does is told so at
-//! once. Of the places to wait and work one network has only a share, so that a guesser with one
+//! stall every other request, so each has a thread of its own, which gives way to whatever else wants
+//! the core: a burst of sign-ins may use all cores, and an encoder beside it keeps its frame rate.
+//! Those that wait for a turn are bounded too: whoever would wait for longer than a person does is
+//! told so at once. Of the places to wait and work one network has only a share, so that a guesser with one
 //! address keeps nobody else from signing in.
 //!
 //! A hash keeps the cost it was made with. So that the time an answer takes tells neither whose
@@ -14,14 +15,16 @@ mod shares;
 
 use std::{
     hint::black_box,
+    io,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
     credentials::Password,
@@ -31,6 +34,9 @@ use crate::{
 
 /// How long a password waits for its turn before the client is told to come back.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How much less of a core a hashing thread is due than what runs beside it: at 10, a tenth.
+const NICENESS: i32 = 10;
 
 /// A salt and hash that belong to no password. Comparing with it takes as long as with a real one.
 const NOBODYS_SALT_AND_HASH: &str = "abcdefghijklmnopqrstuu5s2v8.iXieOjg/.AySBTTZIIVFJeBui";
@@ -107,9 +113,12 @@ pub enum PasswordError {
     /// bcrypt failed: a hash in the database is broken, or there is no randomness for a salt.
     #[error("bcrypt failed")]
     Bcrypt(#[source] bcrypt::BcryptError),
+    /// The system gave no thread to hash on.
+    #[error("no thread to hash on")]
+    NoThread(#[source] io::Error),
     /// The hashing thread panicked.
     #[error("the hashing thread died")]
-    Died(#[source] tokio::task::JoinError),
+    Died,
 }
 
 impl PasswordHasher {
@@ -208,13 +217,29 @@ impl Turn {
         self,
         work: impl FnOnce() -> Result<T, bcrypt::BcryptError> + Send + 'static,
     ) -> Result<T, PasswordError> {
-        tokio::task::spawn_blocking(move || {
-            let _held = self.held;
-            work()
-        })
-        .await
-        .map_err(PasswordError::Died)?
-        .map_err(PasswordError::Bcrypt)
+        let (answer, answered) = oneshot::channel();
+        let held = self.held;
+        thread::Builder::new()
+            .name("bcrypt".to_owned())
+            .spawn(move || {
+                give_way();
+                let result = work();
+                drop(held);
+                // Nobody there: the request was dropped meanwhile.
+                let _ = answer.send(result);
+            })
+            .map_err(PasswordError::NoThread)?;
+        answered
+            .await
+            .map_err(|_| PasswordError::Died)?
+            .map_err(PasswordError::Bcrypt)
+    }
+}
+
+/// On Linux niceness is the calling thread's alone.
+fn give_way() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "a hashing thread has the priority of the others");
     }
 }
 
@@ -325,6 +350,25 @@ mod tests {
         drop(working);
         drop(waiting.await.unwrap());
         assert!(hasher.turn(&here).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn hashing_gives_way_and_what_runs_beside_it_does_not() {
+        let niceness = || rustix::process::nice(0).unwrap();
+        let beside = niceness();
+        let turn = hasher(1, 0).turn(&network(1)).await.unwrap();
+        let hashing = turn.run(move || Ok(niceness())).await.unwrap();
+        assert_eq!(hashing, (beside + super::NICENESS).min(19));
+        assert_eq!(rustix::process::nice(0).unwrap(), beside);
+    }
+
+    #[tokio::test]
+    async fn a_hashing_thread_that_panics_fails_its_request_and_gives_the_turn_back() {
+        let hasher = hasher(1, 0);
+        let turn = hasher.turn(&network(1)).await.unwrap();
+        let died = turn.run::<()>(|| panic!("as the test wants")).await;
+        assert!(matches!(died, Err(PasswordError::Died)));
+        assert!(hasher.turn(&network(1)).await.is_ok());
     }
 
     #[tokio::test]
