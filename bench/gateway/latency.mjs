@@ -50,11 +50,17 @@ async function onCoresOfTheirOwn({ stack, cores }, work) {
   };
   await placed(String(cores - 1));
   pin(process.pid, others);
-  pin(stack.facts.pids.stream, others);
+  for (const [name, pid] of Object.entries(stack.facts.pids)) {
+    if (name !== "gateway") {
+      pin(pid, others);
+    }
+  }
   try {
     return await work();
   } finally {
-    pin(stack.facts.pids.stream, all);
+    for (const pid of Object.values(stack.facts.pids)) {
+      pin(pid, all);
+    }
     await placed(all);
   }
 }
@@ -74,12 +80,15 @@ async function compared({ stack, direct, gateway, seconds, rounds, say }, hop) {
       const before = await cpuOf(pid);
       const through = await call(gateway);
       const after = await cpuOf(pid);
-      const yardstick = await call(nginx);
+      const nginxBefore = await nginx.cpuS();
+      const yardstick = await call(nginx.url);
+      const nginxAfter = await nginx.cpuS();
       const cpuUs = ((after.own - before.own) * 1e6) / through.requests;
-      seen.push({ direct: straight, through, nginx: yardstick, cpuUs });
+      const nginxCpuUs = ((nginxAfter - nginxBefore) * 1e6) / yardstick.requests;
+      seen.push({ direct: straight, through, nginx: yardstick, cpuUs, nginxCpuUs });
       say(
         `round ${round}: p99 ${ms(straight.p99_us)} ms direct, ${ms(through.p99_us)} ms through the gateway, ` +
-          `which took ${fixed(cpuUs, 0)} µs of CPU a request, ${ms(yardstick.p99_us)} ms through nginx`,
+          `which took ${fixed(cpuUs, 0)} µs of CPU a request, ${ms(yardstick.p99_us)} ms through nginx (${fixed(nginxCpuUs, 0)} µs)`,
       );
     }
     return seen;
@@ -91,7 +100,8 @@ const ms = (microseconds) => fixed(microseconds / 1000, 2);
 
 const summary = ({ trips, rate, most }) =>
   `${rate} requests/s, half of ${fixed(most, 0)}; a request costs the gateway ` +
-  `${fixed(median(trips.map(({ cpuUs }) => cpuUs)), 0)} µs of CPU.`;
+  `${fixed(median(trips.map(({ cpuUs }) => cpuUs)), 0)} µs of CPU, nginx ` +
+  `${fixed(median(trips.map(({ nginxCpuUs }) => nginxCpuUs)), 0)} µs.`;
 
 function percentiles({ trips }) {
   const rows = Object.entries(PERCENTILES).map(([name, field]) => {

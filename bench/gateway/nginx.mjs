@@ -8,6 +8,7 @@ import net from "node:net";
 import path from "node:path";
 import { start } from "../../e2e/lib/process.mjs";
 import { until } from "../../e2e/lib/wait.mjs";
+import { childrenOf, cpuOf } from "../live/processes.mjs";
 import { repository } from "../results.mjs";
 
 const dir = path.join(repository, ".local/bench/nginx-hop");
@@ -55,8 +56,8 @@ http {
 `;
 
 /**
- * Runs `work` with the URL of an nginx that passes everything on to `upstream`, on the given cores
- * (as taskset names them), with one worker a core.
+ * Runs `work` with an nginx, as its `url` and `cpuS()`, the CPU seconds that it has taken. It passes everything
+ * on to `upstream`, with so many workers on the given cores (as taskset names them).
  */
 export async function throughNginx({ upstream, cores, workers }, work) {
   await mkdir(dir, { recursive: true });
@@ -69,7 +70,12 @@ export async function throughNginx({ upstream, cores, workers }, work) {
   try {
     const url = `http://127.0.0.1:${port}`;
     await until("nginx answers", 10_000, () => fetch(`${url}/health`).catch(() => null));
-    return await work(url);
+    const cpuS = async () => {
+      const workers = await childrenOf(nginx.child.pid);
+      const costs = await Promise.all(workers.map(({ pid }) => cpuOf(pid)));
+      return costs.reduce((sum, { own }) => sum + own, 0);
+    };
+    return await work({ url, cpuS });
   } finally {
     nginx.child.kill("SIGTERM");
     await nginx.exited;
