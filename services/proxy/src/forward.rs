@@ -18,7 +18,7 @@ use crate::{
     access_log::Line,
     answer::{Answer, Source},
     coalesce::{self, Joined, marks},
-    connections::{self, ConnectError, Connection, Download, ExchangeError},
+    connections::{ConnectError, Connection, Download, ExchangeError},
     error::ProxyError,
     headers,
     lookup::Route,
@@ -168,7 +168,9 @@ async fn exchange(
             }
         }
     }
-    let connection = connections::connect(&route.upstream, &addresses, deadline).await?;
+    let connection = resolver
+        .connect(&route.upstream, &addresses, deadline)
+        .await?;
     match attempt(worker, route, connection, request).await {
         Ok(response) => Ok(response),
         Err(Failure::Closed(error)) => Err(broke_off(route, error.error)),

@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use crate::{
-    answer::Source, connections, error::ProxyError, headers, lookup::Route,
-    request_body::RequestBody, worker::Worker,
+    answer::Source, error::ProxyError, headers, lookup::Route, request_body::RequestBody,
+    worker::Worker,
 };
 
 /// Passes on a request to upgrade its connection; the answer says whether the upstream did.
@@ -45,7 +45,9 @@ pub async fn pass(
     let addresses = resolver
         .addresses(&route.upstream, deadlines.connect)
         .await?;
-    let connection = connections::connect(&route.upstream, &addresses, deadlines.connect).await?;
+    let connection = resolver
+        .connect(&route.upstream, &addresses, deadlines.connect)
+        .await?;
     let (mut sender, driver) = connection.into_upgradeable();
     worker.tasks.spawn(driver);
     shared.measurements.upstream_requests.increment(1);

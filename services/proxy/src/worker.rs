@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     access_log::AccessLog,
     coalesce::{Coalescer, marks::Marks},
-    connections::{Pool, Resolver},
+    connections::{MAX_LOOKUPS, Pool, Resolver},
     forward::Deadlines,
     headers::LoopGuard,
     lookup::Routes,
@@ -41,8 +41,6 @@ pub use serve::Client;
 const LOG_EVERY: Duration = Duration::from_millis(100);
 /// How often idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// Threads that look up names, for each worker.
-const RESOLVER_THREADS: usize = 4;
 
 /// What all workers share. Cheap to clone.
 #[derive(Clone)]
@@ -178,7 +176,9 @@ pub fn start(
 ) -> io::Result<oneshot::Receiver<()>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(RESOLVER_THREADS)
+        // A thread for each look-up of a name that may be under way, so that none waits for
+        // those whose name servers are silent.
+        .max_blocking_threads(MAX_LOOKUPS)
         .build()?;
     let (alive, end) = oneshot::channel::<()>();
     std::thread::Builder::new()
