@@ -147,31 +147,30 @@ async fn join(
 async fn exchange(
     worker: &Worker,
     route: &Route,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
 ) -> Result<Response<Download>, ProxyError> {
     let deadline = worker.shared.deadlines.connect;
     let resolver = &worker.shared.resolver;
     let addresses = resolver.addresses(&route.upstream, deadline).await?;
-    let mut request = request;
-    // An idle connection may be one that the upstream is closing at this moment. What can be sent
-    // again is sent on the next one, and at last on a new one.
-    for address in addresses.as_slice() {
-        while let Some(connection) = worker.pool.take(*address) {
-            let again = copy_of(&request);
-            match attempt(worker, route, connection, request).await {
-                Err(Failure::Closed(error)) => match again {
-                    Some(copy) => request = copy,
-                    None => return Err(broke_off(route, error.error)),
-                },
-                Err(Failure::Final(error)) => return Err(error),
-                Ok(response) => return Ok(response),
-            }
+    let began = Instant::now();
+    let mut idle = addresses.as_slice().iter();
+    if let Some(connection) = idle.find_map(|address| worker.pool.take(*address)) {
+        // It may be one that the upstream is closing at this moment. What can be sent again is sent
+        // again once, on a new connection (RFC 9110 section 9.2.2).
+        let again = copy_of(&request);
+        match attempt(worker, route, connection, request, began).await {
+            Err(Failure::Closed(error)) => match again {
+                Some(copy) => request = copy,
+                None => return Err(broke_off(route, error.error)),
+            },
+            Err(Failure::Final(error)) => return Err(error),
+            Ok(response) => return Ok(response),
         }
     }
     let connection = resolver
         .connect(&route.upstream, &addresses, deadline)
         .await?;
-    match attempt(worker, route, connection, request).await {
+    match attempt(worker, route, connection, request, began).await {
         Ok(response) => Ok(response),
         Err(Failure::Closed(error)) => Err(broke_off(route, error.error)),
         Err(Failure::Final(error)) => Err(error),
@@ -202,6 +201,7 @@ async fn attempt(
     route: &Route,
     mut connection: Connection,
     request: Request<RequestBody>,
+    began: Instant,
 ) -> Result<Response<Download>, Failure> {
     let deadlines = worker.shared.deadlines;
     worker.shared.measurements.upstream_requests.increment(1);
@@ -210,7 +210,7 @@ async fn attempt(
         // The answer first: the deadline is looked at when there is none.
         biased;
         answered = connection.send(request) => answered,
-        error = patience(route, deadlines, upload.as_ref()) => return Err(Failure::Final(error)),
+        error = patience(route, deadlines, upload.as_ref(), began) => return Err(Failure::Final(error)),
     };
     let response = answered.map_err(|error| match &upload {
         Some(upload) if upload.is_client_gone() => {
@@ -239,8 +239,14 @@ fn broke_off(route: &Route, error: hyper::Error) -> ProxyError {
     ProxyError::BrokeOff(route.upstream.clone(), error.into())
 }
 
-/// Ends when the answer is overdue, and says who is to blame.
-async fn patience(route: &Route, deadlines: Deadlines, upload: Option<&Upload>) -> ProxyError {
+/// Ends when the answer to what began to be sent at `began` is overdue, and says who is to blame.
+async fn patience(
+    route: &Route,
+    deadlines: Deadlines,
+    upload: Option<&Upload>,
+    began: Instant,
+) -> ProxyError {
+    let mut sent = began;
     if let Some(upload) = upload {
         let (mut pieces, mut since) = (upload.pieces(), Instant::now());
         while !upload.is_over() {
@@ -255,8 +261,9 @@ async fn patience(route: &Route, deadlines: Deadlines, upload: Option<&Upload>) 
                 };
             }
         }
+        sent = Instant::now();
     }
-    tokio::time::sleep(deadlines.answer).await;
+    tokio::time::sleep_until((sent + deadlines.answer).into()).await;
     ProxyError::TooLate(route.upstream.clone())
 }
 
