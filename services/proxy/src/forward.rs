@@ -7,12 +7,8 @@ use std::{
 
 use http::{Method, Request, Response, Uri, Version, header::CONNECTION};
 use http_body_util::{BodyExt, Collected, Full};
-use hyper::body::Incoming;
-use marquee_common::{
-    BoxError,
-    error::ApiError,
-    forwarding::{name_one_host, strip_hop_by_hop},
-};
+use hyper::body::{Body as _, Incoming};
+use marquee_common::{BoxError, error::ApiError, forwarding::name_one_host};
 
 use crate::{
     access_log::Line,
@@ -22,7 +18,7 @@ use crate::{
     error::ProxyError,
     headers,
     lookup::Route,
-    request_body::{RequestBody, Upload},
+    request_body::{self, RequestBody, Upload},
     stream_id::StreamIdError,
     upgrade,
     worker::{Client, Worker},
@@ -94,8 +90,9 @@ async fn pass(
     );
     line.set_client(told);
     to_origin_form(&mut request);
-    if let Some(protocol) = upgrade {
-        return upgrade::pass(worker, &route, request, protocol).await;
+    // One that has a body is an ordinary request: nobody would watch over the body.
+    if let Some(protocol) = upgrade.filter(|_| request.body().is_end_stream()) {
+        return upgrade::pass(worker, client, &route, request, protocol).await;
     }
     if route.mark.is_set() && coalesce::is_joinable(&request) {
         return join(worker, &route, request).await;
@@ -152,6 +149,7 @@ async fn exchange(
     let deadline = worker.shared.deadlines.connect;
     let resolver = &worker.shared.resolver;
     let addresses = resolver.addresses(&route.upstream, deadline).await?;
+    request_body::announce(&mut request);
     let began = Instant::now();
     let mut idle = addresses.as_slice().iter();
     if let Some(connection) = idle.find_map(|address| worker.pool.take(*address)) {
@@ -225,7 +223,7 @@ async fn attempt(
         let error = ProxyError::BrokeOff(route.upstream.clone(), unasked);
         return Err(Failure::Final(error));
     }
-    strip_hop_by_hop(&mut head.headers);
+    headers::prepare_answer(&mut head.headers);
     head.version = Version::HTTP_11;
     if marks::is_marked(&head.headers) {
         let marks = &worker.shared.marks;

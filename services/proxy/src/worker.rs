@@ -99,7 +99,8 @@ impl Connections {
 }
 
 /// One open connection.
-struct Admitted(Arc<Connections>);
+#[derive(Debug)]
+pub struct Admitted(Arc<Connections>);
 
 impl Drop for Admitted {
     fn drop(&mut self) {
@@ -241,11 +242,8 @@ async fn accept(worker: &Arc<Worker>, listener: TcpListener) {
                     worker.shared.measurements.refused_connections.increment(1);
                     continue;
                 };
-                let connection = serve::serve(worker.clone(), stream, peer);
-                worker.tasks.spawn(async move {
-                    connection.await;
-                    drop(admitted);
-                });
+                let connection = serve::serve(worker.clone(), stream, peer, admitted);
+                worker.tasks.spawn(connection);
             }
             Err(error) => {
                 // Out of file descriptors, or a peer that left already: neither ends the server.

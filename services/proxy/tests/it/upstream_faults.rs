@@ -200,6 +200,23 @@ async fn a_request_that_an_upstream_dies_of_is_sent_twice_at_most() {
 }
 
 #[tokio::test]
+async fn a_chunked_answer_that_claims_a_length_arrives_whole() {
+    let proxy = Proxy::start().await;
+    for length in ["5", "500"] {
+        let id = unique("both");
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ntransfer-encoding: chunked\r\n\r\n\
+             b\r\nhello world\r\n0\r\n\r\n"
+        );
+        set(&id, says(answer.leak().as_bytes()).await).await;
+        let request = proxy.request(Method::GET, &format!("/stream/{id}"));
+        let response = request.send().await.unwrap();
+        assert!(!response.headers().contains_key("content-length"));
+        assert_eq!(response.text().await.unwrap(), "hello world");
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_send_its_body_is_408() {
     let upstream = upstream(async |mut connection| {
         let mut sink = vec![0; 4096];
