@@ -13,7 +13,7 @@ use marquee_common::{BoxError, error::ApiError, forwarding::name_one_host};
 use crate::{
     access_log::Line,
     answer::{Answer, Source},
-    coalesce::{self, Joined, marks},
+    coalesce::{self, Joined, marks::Kind},
     connections::{ConnectError, Connection, Download, ExchangeError},
     error::ProxyError,
     headers,
@@ -94,7 +94,8 @@ async fn pass(
     if let Some(protocol) = upgrade.filter(|_| request.body().is_end_stream()) {
         return upgrade::pass(worker, client, &route, request, protocol).await;
     }
-    if route.mark.is_set() && coalesce::is_joinable(&request) {
+    let kind = Kind::of(request.uri().path());
+    if route.mark.is_set(kind) && coalesce::is_joinable(&request) {
         return join(worker, &route, request).await;
     }
     let request = request.map(RequestBody::new);
@@ -120,22 +121,29 @@ async fn join(
     request: Request<Incoming>,
 ) -> Result<Response<Source>, ProxyError> {
     let request = request.map(drop);
-    let own = request.clone();
     let ask = |request: Request<()>| {
         let (worker, route) = (worker.clone(), route.clone());
         async move {
+            let kind = Kind::of(request.uri().path());
             let request = request.map(|()| RequestBody::Empty);
             let response = exchange(&worker, &route, request).await?;
-            if !marks::is_marked(response.headers()) {
-                worker.shared.marks.missed(&route.stream_id, &route.mark);
+            if !coalesce::is_shareable(&response) {
+                worker
+                    .shared
+                    .marks
+                    .missed(&route.stream_id, &route.mark, kind);
             }
             Ok(response)
         }
     };
-    match worker.shared.coalescer.join(route, request, ask).await? {
+    let coalescer = &worker.shared.coalescer;
+    match coalescer.join(&worker.tasks, route, &request, ask).await? {
         Joined::Answer(response) => Ok(response.map(Source::Joined)),
-        Joined::Own(response) => Ok(response.map(Source::Upstream)),
-        Joined::Alone => Ok(ask(own).await?.map(Source::Upstream)),
+        Joined::Alone => {
+            let request = request.map(|()| RequestBody::Empty);
+            let response = exchange(worker, route, request).await?;
+            Ok(response.map(Source::Upstream))
+        }
     }
 }
 
@@ -203,6 +211,7 @@ async fn attempt(
 ) -> Result<Response<Download>, Failure> {
     let deadlines = worker.shared.deadlines;
     worker.shared.measurements.upstream_requests.increment(1);
+    let kind = Kind::of(request.uri().path());
     let upload = request.body().upload();
     let answered = tokio::select! {
         // The answer first: the deadline is looked at when there is none.
@@ -225,12 +234,13 @@ async fn attempt(
     }
     headers::prepare_answer(&mut head.headers);
     head.version = Version::HTTP_11;
-    if marks::is_marked(&head.headers) {
-        let marks = &worker.shared.marks;
-        marks.seen(&route.stream_id, &route.upstream, &route.mark);
-    }
     let body = Download::new(body, connection, worker.pool.clone(), deadlines.silence);
-    Ok(Response::from_parts(head, body))
+    let response = Response::from_parts(head, body);
+    if coalesce::is_shareable(&response) {
+        let marks = &worker.shared.marks;
+        marks.seen(&route.stream_id, &route.upstream, &route.mark, kind);
+    }
+    Ok(response)
 }
 
 fn broke_off(route: &Route, error: hyper::Error) -> ProxyError {

@@ -13,7 +13,7 @@ use crate::upstream::Upstream;
 
 /// By which a request that comes back is known (RFC 8586). Not `Via`: servers compress less for
 /// requests that have one.
-const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// Proxies that a request may have passed, ours and others, before it is taken for a loop.
 const MAX_HOPS: usize = 16;
 
@@ -113,12 +113,10 @@ pub fn prepare_answer(headers: &mut HeaderMap) {
     remove_own_set_cookies(headers);
 }
 
-/// The request's id, made here if it has none that can be taken over.
+/// The request's one id, made here if it has none that can be taken over.
 pub fn take_request_id(headers: &mut HeaderMap, make: impl FnOnce() -> HeaderValue) -> HeaderValue {
-    if let Some(id) = RequestContext::request_id_of(headers) {
-        return id.clone();
-    }
-    let id = make();
+    let own = RequestContext::request_id_of(headers).cloned();
+    let id = own.unwrap_or_else(make);
     headers.insert(X_REQUEST_ID, id.clone());
     id
 }
