@@ -78,7 +78,7 @@ async fn pass(
     if shared.loop_guard.is_loop(request.headers()) {
         return Err(ProxyError::Loop(id));
     }
-    let route = shared.routes.find(&id).await?;
+    let route = shared.routes.find(&worker.tasks, &id).await?;
     line.set_route(route.clone());
     let upgrade = headers::upgrade_of(request.method(), request.headers());
     let told = headers::prepare_request(
