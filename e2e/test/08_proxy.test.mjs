@@ -122,20 +122,29 @@ test("an admin reads and changes the table through nginx and gateway", async () 
 });
 
 test("nginx neither caches nor buffers what comes through", async () => {
-  const parts = http.createServer((_, response) => {
-    response.writeHead(200, { "cache-control": "max-age=60" });
-    response.write("one");
+  let answers = 0;
+  const parts = http.createServer((request, response) => {
+    answers += 1;
+    response.writeHead(200, { "cache-control": "public, max-age=60" });
+    response.write(`answer ${answers}`);
+    if (!request.url.endsWith("/endless")) {
+      response.end();
+    }
   });
   parts.listen(0, "127.0.0.1");
   await once(parts, "listening");
   await redisCli("SET", "streams:away", `127.0.0.1:${parts.address().port}`);
   await sleep(EFFECT_MS);
-  const answer = await fetch(`${stack.baseUrl}/stream/away`);
-  const { value } = await answer.body.getReader().read();
-  assert.equal(new TextDecoder().decode(value), "one", "though the answer has not ended");
+  const url = `${stack.baseUrl}/stream/away`;
+  for (const expected of ["answer 1", "answer 2", "answer 3"]) {
+    assert.equal((await curl(url)).body, expected, "complete and fit to be stored, yet asked anew");
+  }
+  const endless = await fetch(`${url}/endless`);
+  const { value } = await endless.body.getReader().read();
+  assert.equal(new TextDecoder().decode(value), "answer 4", "though the answer has not ended");
   parts.closeAllConnections();
   parts.close();
-  assert.equal((await fetch(`${stack.baseUrl}/stream/away`)).status, 502);
+  assert.equal((await fetch(url)).status, 502, "with nobody there, nothing of before is served");
 });
 
 test("redis away: 500 in bounded time, and back by itself", async () => {

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use marquee_common::{BoxError, error_chain};
 
 use crate::{access_log::Line, coalesce::JoinedBody, connections::Download};
@@ -22,10 +22,8 @@ pub struct Answer {
 /// Where a body comes from. An enum and not a box: this is the hot path.
 #[derive(Debug)]
 pub enum Source {
-    /// An upstream, on a connection of the pool.
+    /// An upstream.
     Upstream(Download),
-    /// An upstream that has refused an upgrade, on a connection of its own.
-    Unpooled(Incoming),
     /// An upstream that several were answered by at once.
     Joined(JoinedBody),
     /// The proxy itself.
@@ -60,7 +58,6 @@ impl Body for Answer {
         let this = self.get_mut();
         let polled = match &mut this.body {
             Source::Upstream(body) => Pin::new(body).poll_frame(cx),
-            Source::Unpooled(body) => boxed(Pin::new(body).poll_frame(cx)),
             Source::Joined(body) => Pin::new(body).poll_frame(cx),
             Source::Own(body) => boxed(Pin::new(body).poll_frame(cx)),
             Source::Api(body) => boxed(Pin::new(body).poll_frame(cx)),
@@ -79,7 +76,6 @@ impl Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.body {
             Source::Upstream(body) => body.is_end_stream(),
-            Source::Unpooled(body) => body.is_end_stream(),
             Source::Joined(body) => body.is_end_stream(),
             Source::Own(body) => body.is_end_stream(),
             Source::Api(body) => body.is_end_stream(),
@@ -89,7 +85,6 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Source::Upstream(body) => body.size_hint(),
-            Source::Unpooled(body) => body.size_hint(),
             Source::Joined(body) => body.size_hint(),
             Source::Own(body) => body.size_hint(),
             Source::Api(body) => body.size_hint(),

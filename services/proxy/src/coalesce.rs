@@ -2,65 +2,43 @@
 //!
 //! What is joined is asked for once and read to its end at the upstream's own pace; every client
 //! reads what has come at its own. So neither a slow client nor one that leaves holds up the others,
-//! and all are woken at once. What may wait in memory for slow clients is bounded for each answer and
-//! for all; what does not fit is not shared.
+//! and all are woken at once. What waits in memory for slow clients is bounded, in bytes and in time;
+//! where there is no room for more, requests go by themselves.
 
+mod budget;
 pub mod marks;
+mod shareable;
 mod shared;
 
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response,
-    header::{
-        ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, ORIGIN, RANGE, SET_COOKIE,
-    },
-    uri::PathAndQuery,
-};
-use hyper::body::Body as _;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Body;
+use marquee_common::BoxError;
+pub use shareable::{is_joinable, is_shareable};
 pub use shared::{Joined, JoinedBody};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
-use self::shared::{Follower, Shared};
-use crate::{connections::Download, error::ProxyError, lookup::Route};
+use self::{
+    budget::Budget,
+    shareable::Key,
+    shared::{Follower, Shared},
+};
+use crate::{error::ProxyError, lookup::Route};
 
-/// Largest answer that is shared: a segment of 2 s at 30 Mbit/s.
-const MAX_ANSWER_BYTES: u64 = 8 * 1024 * 1024;
-/// What all answers that are being shared may hold together.
-const MAX_ALL_BYTES: u64 = 256 * 1024 * 1024;
 /// How long after its head an answer that is still coming may be joined. What is older may have
 /// changed since.
 const JOINABLE: Duration = Duration::from_secs(1);
-
-/// Headers that make an answer depend on who asks, or on what they have already.
-static PERSONAL: [http::HeaderName; 7] = [
-    RANGE,
-    IF_RANGE,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    IF_MODIFIED_SINCE,
-    IF_UNMODIFIED_SINCE,
-    AUTHORIZATION,
-];
-
-/// What makes two requests equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    /// The upstream, as text: two streams at one address are told apart by their paths.
-    upstream: String,
-    target: PathAndQuery,
-    accept_encoding: Option<HeaderValue>,
-    /// An upstream may answer it with CORS headers.
-    origin: Option<HeaderValue>,
-}
+/// So long after its end an answer waits for those who read it slowly; then they are cut off. The
+/// largest one takes 4.5 Mbit/s.
+const READ_WITHIN: Duration = Duration::from_secs(15);
 
 /// The requests that are under way for several. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -69,42 +47,46 @@ pub struct Coalescer(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     under_way: Mutex<HashMap<Key, Arc<Shared>>>,
-    held_bytes: AtomicU64,
+    budget: Budget,
 }
 
-/// Whether a request's answer does not depend on who asks. Its `Cookie` does not count: an upstream
-/// that marks its answers says that they depend on none, and is sent none.
-pub fn is_joinable<B: hyper::body::Body>(request: &Request<B>) -> bool {
-    *request.method() == Method::GET
-        && request.body().is_end_stream()
-        && !PERSONAL
-            .iter()
-            .any(|name| request.headers().contains_key(name))
+/// Where a request that may be joined finds its answer.
+enum Place {
+    /// In what an equal one has asked for.
+    WithOthers(Follower),
+    /// In what is now asked for all that come meanwhile.
+    First(Follower, Carrier),
+    /// Nowhere: there is no room for another answer.
+    None,
 }
 
 impl Coalescer {
-    /// Joins the request to an equal one that is under way, or sends it by `ask` for all that come
-    /// meanwhile.
-    pub async fn join<F>(
+    /// Joins the request to an equal one that is under way, or asks by `ask`, in one of `tasks`, for
+    /// all that come meanwhile.
+    pub async fn join<F, B>(
         &self,
+        tasks: &TaskTracker,
         route: &Route,
-        mut request: Request<()>,
+        request: &Request<()>,
         ask: impl FnOnce(Request<()>) -> F,
     ) -> Result<Joined, ProxyError>
     where
-        F: Future<Output = Result<Response<Download>, ProxyError>> + Send + 'static,
+        F: Future<Output = Result<Response<B>, ProxyError>> + Send + 'static,
+        B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
-        let key = Key::of(route, &request);
-        let (follower, carrier) = self.follow(key);
-        match carrier {
-            None => metrics::counter!("proxy_joined_requests_total").increment(1),
-            Some(carrier) => {
-                metrics::counter!("proxy_shared_requests_total").increment(1);
-                request.headers_mut().remove(COOKIE);
-                // A task of its own: who came first may leave before the others have their answer.
-                tokio::spawn(carrier.carry(ask(request)));
+        let follower = match self.place(route, Key::of(route, request)) {
+            Place::None => return Ok(Joined::Alone),
+            Place::WithOthers(follower) => {
+                metrics::counter!("proxy_joined_requests_total").increment(1);
+                follower
             }
-        }
+            Place::First(follower, carrier) => {
+                metrics::counter!("proxy_shared_requests_total").increment(1);
+                // A task of its own: who came first may leave before the others have their answer.
+                tasks.spawn(carrier.carry(ask(shareable::for_all(request))));
+                follower
+            }
+        };
         follower.answer().await.map_err(ProxyError::Joined)
     }
 
@@ -114,41 +96,26 @@ impl Coalescer {
         under_way.values().map(|shared| shared.followers()).sum()
     }
 
-    /// A place in an equal request's answer; with what carries it, if there was none.
-    fn follow(&self, key: Key) -> (Follower, Option<Carrier>) {
+    fn place(&self, route: &Route, key: Key) -> Place {
         let mut under_way = self.under_way();
         if let Some(shared) = under_way.get(&key)
             && shared.is_joinable(JOINABLE)
         {
-            return (shared.follow(), None);
+            return Place::WithOthers(shared.follow());
+        }
+        if !self.0.budget.has_room(&route.stream_id) {
+            return Place::None;
         }
         let shared = Arc::new(Shared::default());
         let follower = shared.follow();
         under_way.insert(key.clone(), shared.clone());
         let carrier = Carrier {
             coalescer: self.clone(),
+            stream_id: route.stream_id.clone(),
             key,
             shared,
         };
-        (follower, Some(carrier))
-    }
-
-    /// Room for an answer that may be shared: one with a length, not too large, about nobody in
-    /// particular.
-    fn reserve(&self, response: &Response<Download>) -> Option<Reserved> {
-        let bytes = response.body().size_hint().exact()?;
-        let is_shareable = bytes <= MAX_ANSWER_BYTES
-            && marks::is_marked(response.headers())
-            && !is_personal(response.headers());
-        if !is_shareable {
-            return None;
-        }
-        let held = self.0.held_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let reserved = Reserved {
-            coalescer: self.clone(),
-            bytes,
-        };
-        (held + bytes <= MAX_ALL_BYTES).then_some(reserved)
+        Place::First(follower, carrier)
     }
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<Key, Arc<Shared>>> {
@@ -162,29 +129,49 @@ impl Coalescer {
 /// Carries one answer to all who follow it; when it ends, it can be joined no more.
 struct Carrier {
     coalescer: Coalescer,
+    stream_id: Box<str>,
     key: Key,
     shared: Arc<Shared>,
 }
 
 impl Carrier {
-    async fn carry(self, answer: impl Future<Output = Result<Response<Download>, ProxyError>>) {
-        let mut answered = pin!(async {
-            match answer.await {
-                Err(error) => self.shared.fail(Arc::new(error)),
-                Ok(response) => match self.coalescer.reserve(&response) {
-                    None => self.shared.decline(response),
-                    Some(held) => self.shared.pass(response, held).await,
-                },
+    async fn carry<B>(self, answer: impl Future<Output = Result<Response<B>, ProxyError>>)
+    where
+        B: Body<Data = Bytes, Error = BoxError>,
+    {
+        {
+            let mut passed = pin!(self.pass(answer));
+            loop {
+                tokio::select! {
+                    () = &mut passed => break,
+                    () = self.shared.deserted() => {}
+                }
+                if self.end_if_deserted() {
+                    return;
+                }
             }
+        }
+        self.leave(&mut self.coalescer.under_way());
+        if timeout(READ_WITHIN, self.shared.deserted()).await.is_err() {
+            self.shared.cut_off();
+        }
+    }
+
+    async fn pass<B>(&self, answer: impl Future<Output = Result<Response<B>, ProxyError>>)
+    where
+        B: Body<Data = Bytes, Error = BoxError>,
+    {
+        let response = match answer.await {
+            Ok(response) => response,
+            Err(error) => return self.shared.fail(Arc::new(error)),
+        };
+        let reserved = shareable::shareable_bytes(&response).and_then(|bytes| {
+            let budget = &self.coalescer.0.budget;
+            budget.reserve(&self.stream_id, bytes)
         });
-        loop {
-            tokio::select! {
-                () = &mut answered => return,
-                () = self.shared.deserted() => {}
-            }
-            if self.end_if_deserted() {
-                return;
-            }
+        match reserved {
+            Some(reserved) => self.shared.pass(response, reserved).await,
+            None => self.shared.decline(),
         }
     }
 
@@ -214,42 +201,5 @@ impl Drop for Carrier {
     }
 }
 
-fn is_personal(headers: &HeaderMap) -> bool {
-    headers.contains_key(SET_COOKIE)
-        || headers
-            .get_all(CACHE_CONTROL)
-            .iter()
-            .any(|value| String::from_utf8_lossy(value.as_bytes()).contains("private"))
-}
-
-impl Key {
-    fn of(route: &Route, request: &Request<()>) -> Self {
-        let header = |name| request.headers().get(name).cloned();
-        Self {
-            upstream: route.upstream.to_string(),
-            target: request
-                .uri()
-                .path_and_query()
-                .cloned()
-                .unwrap_or(PathAndQuery::from_static("/")),
-            accept_encoding: header(ACCEPT_ENCODING),
-            origin: header(ORIGIN),
-        }
-    }
-}
-
-/// Bytes that an answer may hold; given back with the last of its readers.
-#[derive(Debug)]
-struct Reserved {
-    coalescer: Coalescer,
-    bytes: u64,
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.coalescer
-            .0
-            .held_bytes
-            .fetch_sub(self.bytes, Ordering::Relaxed);
-    }
-}
+#[cfg(test)]
+mod tests;

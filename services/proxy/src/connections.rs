@@ -6,7 +6,9 @@
 mod connect;
 mod exchange;
 mod pool;
+mod resolve;
 
-pub use connect::{ConnectError, Resolver, connect};
+pub use connect::ConnectError;
 pub use exchange::{Connection, Download, ExchangeError};
 pub use pool::Pool;
+pub use resolve::{MAX_LOOKUPS, Resolver};

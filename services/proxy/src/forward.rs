@@ -7,22 +7,18 @@ use std::{
 
 use http::{Method, Request, Response, Uri, Version, header::CONNECTION};
 use http_body_util::{BodyExt, Collected, Full};
-use hyper::body::Incoming;
-use marquee_common::{
-    BoxError,
-    error::ApiError,
-    forwarding::{name_one_host, strip_hop_by_hop},
-};
+use hyper::body::{Body as _, Incoming};
+use marquee_common::{BoxError, error::ApiError, forwarding::name_one_host};
 
 use crate::{
     access_log::Line,
     answer::{Answer, Source},
-    coalesce::{self, Joined, marks},
-    connections::{self, ConnectError, Connection, Download, ExchangeError},
+    coalesce::{self, Joined, marks::Kind},
+    connections::{ConnectError, Connection, Download, ExchangeError},
     error::ProxyError,
     headers,
     lookup::Route,
-    request_body::{RequestBody, Upload},
+    request_body::{self, RequestBody, Upload},
     stream_id::StreamIdError,
     upgrade,
     worker::{Client, Worker},
@@ -82,7 +78,7 @@ async fn pass(
     if shared.loop_guard.is_loop(request.headers()) {
         return Err(ProxyError::Loop(id));
     }
-    let route = shared.routes.find(&id).await?;
+    let route = shared.routes.find(&worker.tasks, &id).await?;
     line.set_route(route.clone());
     let upgrade = headers::upgrade_of(request.method(), request.headers());
     let told = headers::prepare_request(
@@ -94,10 +90,12 @@ async fn pass(
     );
     line.set_client(told);
     to_origin_form(&mut request);
-    if let Some(protocol) = upgrade {
-        return upgrade::pass(worker, &route, request, protocol).await;
+    // One that has a body is an ordinary request: nobody would watch over the body.
+    if let Some(protocol) = upgrade.filter(|_| request.body().is_end_stream()) {
+        return upgrade::pass(worker, client, &route, request, protocol).await;
     }
-    if route.mark.is_set() && coalesce::is_joinable(&request) {
+    let kind = Kind::of(request.uri().path());
+    if route.mark.is_set(kind) && coalesce::is_joinable(&request) {
         return join(worker, &route, request).await;
     }
     let request = request.map(RequestBody::new);
@@ -123,22 +121,29 @@ async fn join(
     request: Request<Incoming>,
 ) -> Result<Response<Source>, ProxyError> {
     let request = request.map(drop);
-    let own = request.clone();
     let ask = |request: Request<()>| {
         let (worker, route) = (worker.clone(), route.clone());
         async move {
+            let kind = Kind::of(request.uri().path());
             let request = request.map(|()| RequestBody::Empty);
             let response = exchange(&worker, &route, request).await?;
-            if !marks::is_marked(response.headers()) {
-                worker.shared.marks.missed(&route.stream_id, &route.mark);
+            if !coalesce::is_shareable(&response) {
+                worker
+                    .shared
+                    .marks
+                    .missed(&route.stream_id, &route.mark, kind);
             }
             Ok(response)
         }
     };
-    match worker.shared.coalescer.join(route, request, ask).await? {
+    let coalescer = &worker.shared.coalescer;
+    match coalescer.join(&worker.tasks, route, &request, ask).await? {
         Joined::Answer(response) => Ok(response.map(Source::Joined)),
-        Joined::Own(response) => Ok(response.map(Source::Upstream)),
-        Joined::Alone => Ok(ask(own).await?.map(Source::Upstream)),
+        Joined::Alone => {
+            let request = request.map(|()| RequestBody::Empty);
+            let response = exchange(worker, route, request).await?;
+            Ok(response.map(Source::Upstream))
+        }
     }
 }
 
@@ -147,29 +152,31 @@ async fn join(
 async fn exchange(
     worker: &Worker,
     route: &Route,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
 ) -> Result<Response<Download>, ProxyError> {
     let deadline = worker.shared.deadlines.connect;
     let resolver = &worker.shared.resolver;
     let addresses = resolver.addresses(&route.upstream, deadline).await?;
-    let mut request = request;
-    // An idle connection may be one that the upstream is closing at this moment. What can be sent
-    // again is sent on the next one, and at last on a new one.
-    for address in addresses.as_slice() {
-        while let Some(connection) = worker.pool.take(*address) {
-            let again = copy_of(&request);
-            match attempt(worker, route, connection, request).await {
-                Err(Failure::Closed(error)) => match again {
-                    Some(copy) => request = copy,
-                    None => return Err(broke_off(route, error.error)),
-                },
-                Err(Failure::Final(error)) => return Err(error),
-                Ok(response) => return Ok(response),
-            }
+    request_body::announce(&mut request);
+    let began = Instant::now();
+    let mut idle = addresses.as_slice().iter();
+    if let Some(connection) = idle.find_map(|address| worker.pool.take(*address)) {
+        // It may be one that the upstream is closing at this moment. What can be sent again is sent
+        // again once, on a new connection (RFC 9110 section 9.2.2).
+        let again = copy_of(&request);
+        match attempt(worker, route, connection, request, began).await {
+            Err(Failure::Closed(error)) => match again {
+                Some(copy) => request = copy,
+                None => return Err(broke_off(route, error.error)),
+            },
+            Err(Failure::Final(error)) => return Err(error),
+            Ok(response) => return Ok(response),
         }
     }
-    let connection = connections::connect(&route.upstream, &addresses, deadline).await?;
-    match attempt(worker, route, connection, request).await {
+    let connection = resolver
+        .connect(&route.upstream, &addresses, deadline)
+        .await?;
+    match attempt(worker, route, connection, request, began).await {
         Ok(response) => Ok(response),
         Err(Failure::Closed(error)) => Err(broke_off(route, error.error)),
         Err(Failure::Final(error)) => Err(error),
@@ -200,15 +207,17 @@ async fn attempt(
     route: &Route,
     mut connection: Connection,
     request: Request<RequestBody>,
+    began: Instant,
 ) -> Result<Response<Download>, Failure> {
     let deadlines = worker.shared.deadlines;
     worker.shared.measurements.upstream_requests.increment(1);
+    let kind = Kind::of(request.uri().path());
     let upload = request.body().upload();
     let answered = tokio::select! {
         // The answer first: the deadline is looked at when there is none.
         biased;
         answered = connection.send(request) => answered,
-        error = patience(route, deadlines, upload.as_ref()) => return Err(Failure::Final(error)),
+        error = patience(route, deadlines, upload.as_ref(), began) => return Err(Failure::Final(error)),
     };
     let response = answered.map_err(|error| match &upload {
         Some(upload) if upload.is_client_gone() => {
@@ -223,22 +232,29 @@ async fn attempt(
         let error = ProxyError::BrokeOff(route.upstream.clone(), unasked);
         return Err(Failure::Final(error));
     }
-    strip_hop_by_hop(&mut head.headers);
+    headers::prepare_answer(&mut head.headers);
     head.version = Version::HTTP_11;
-    if marks::is_marked(&head.headers) {
-        let marks = &worker.shared.marks;
-        marks.seen(&route.stream_id, &route.upstream, &route.mark);
-    }
     let body = Download::new(body, connection, worker.pool.clone(), deadlines.silence);
-    Ok(Response::from_parts(head, body))
+    let response = Response::from_parts(head, body);
+    if coalesce::is_shareable(&response) {
+        let marks = &worker.shared.marks;
+        marks.seen(&route.stream_id, &route.upstream, &route.mark, kind);
+    }
+    Ok(response)
 }
 
 fn broke_off(route: &Route, error: hyper::Error) -> ProxyError {
     ProxyError::BrokeOff(route.upstream.clone(), error.into())
 }
 
-/// Ends when the answer is overdue, and says who is to blame.
-async fn patience(route: &Route, deadlines: Deadlines, upload: Option<&Upload>) -> ProxyError {
+/// Ends when the answer to what began to be sent at `began` is overdue, and says who is to blame.
+async fn patience(
+    route: &Route,
+    deadlines: Deadlines,
+    upload: Option<&Upload>,
+    began: Instant,
+) -> ProxyError {
+    let mut sent = began;
     if let Some(upload) = upload {
         let (mut pieces, mut since) = (upload.pieces(), Instant::now());
         while !upload.is_over() {
@@ -253,8 +269,9 @@ async fn patience(route: &Route, deadlines: Deadlines, upload: Option<&Upload>) 
                 };
             }
         }
+        sent = Instant::now();
     }
-    tokio::time::sleep(deadlines.answer).await;
+    tokio::time::sleep_until((sent + deadlines.answer).into()).await;
     ProxyError::TooLate(route.upstream.clone())
 }
 

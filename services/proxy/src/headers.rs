@@ -2,7 +2,7 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method,
-    header::{CONNECTION, COOKIE, EXPECT, HOST, UPGRADE},
+    header::{CONNECTION, COOKIE, EXPECT, HOST, SET_COOKIE, UPGRADE},
 };
 use marquee_common::{
     forwarding::{Peer, TrustedProxies, strip_hop_by_hop},
@@ -13,7 +13,7 @@ use crate::upstream::Upstream;
 
 /// By which a request that comes back is known (RFC 8586). Not `Via`: servers compress less for
 /// requests that have one.
-const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+pub const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
 /// Proxies that a request may have passed, ours and others, before it is taken for a loop.
 const MAX_HOPS: usize = 16;
 
@@ -107,25 +107,44 @@ pub fn prepare_request(
     client
 }
 
-/// The request's id, made here if it has none that can be taken over.
+/// Makes an upstream's headers those that the client sees.
+pub fn prepare_answer(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    remove_own_set_cookies(headers);
+}
+
+/// The request's one id, made here if it has none that can be taken over.
 pub fn take_request_id(headers: &mut HeaderMap, make: impl FnOnce() -> HeaderValue) -> HeaderValue {
-    if let Some(id) = RequestContext::request_id_of(headers) {
-        return id.clone();
-    }
-    let id = make();
+    let own = RequestContext::request_id_of(headers).cloned();
+    let id = own.unwrap_or_else(make);
     headers.insert(X_REQUEST_ID, id.clone());
     id
 }
 
+/// A viewer's session is for nobody else to set, or to end.
+fn remove_own_set_cookies(headers: &mut HeaderMap) {
+    let is_own = |line: &HeaderValue| is_own_cookie(&String::from_utf8_lossy(line.as_bytes()));
+    if !headers.get_all(SET_COOKIE).iter().any(is_own) {
+        return;
+    }
+    let lines = headers.get_all(SET_COOKIE).iter();
+    let kept: Vec<HeaderValue> = lines.filter(|line| !is_own(line)).cloned().collect();
+    headers.remove(SET_COOKIE);
+    for line in kept {
+        headers.append(SET_COOKIE, line);
+    }
+}
+
+fn is_own_cookie(pair: &str) -> bool {
+    let name = pair.split(['=', ';']).next().unwrap_or_default().trim();
+    OWN_COOKIES.contains(&name)
+}
+
 fn remove_own_cookies(headers: &mut HeaderMap) {
-    let is_own = |pair: &str| {
-        let name = pair.split('=').next().unwrap_or_default().trim();
-        OWN_COOKIES.contains(&name)
-    };
     let has_own = headers.get_all(COOKIE).iter().any(|value| {
         String::from_utf8_lossy(value.as_bytes())
             .split(';')
-            .any(is_own)
+            .any(is_own_cookie)
     });
     if !has_own {
         return;
@@ -138,7 +157,7 @@ fn remove_own_cookies(headers: &mut HeaderMap) {
             let pairs: Vec<String> = text.split(';').map(|pair| pair.trim().to_owned()).collect();
             pairs
         })
-        .filter(|pair| !pair.is_empty() && !is_own(pair))
+        .filter(|pair| !pair.is_empty() && !is_own_cookie(pair))
         .collect();
     headers.remove(COOKIE);
     if let Ok(value) = HeaderValue::try_from(kept.join("; "))

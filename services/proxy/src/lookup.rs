@@ -11,7 +11,7 @@ use std::{
 
 use marquee_common::redis::RedisConfig;
 use redis::RedisResult;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     cache::{Cache, Found},
@@ -110,15 +110,15 @@ impl Routes {
         self.0.cache.count()
     }
 
-    /// Where a stream is.
-    pub async fn find(&self, stream_id: &str) -> Answer {
+    /// Where a stream is; Redis is asked in one of `tasks`.
+    pub async fn find(&self, tasks: &TaskTracker, stream_id: &str) -> Answer {
         let waiter = match self.0.cache.find(stream_id, Instant::now()) {
             Found::Known(answer) => return answer,
             Found::Asked(waiter) => waiter,
             Found::Ask(question, waiter) => {
                 let (this, id) = (self.clone(), Box::from(stream_id));
                 // Not in this request's own task: its client may leave, others wait for the answer.
-                tokio::spawn(async move {
+                tasks.spawn(async move {
                     let (answer, until) = this.ask(&id).await;
                     this.0.cache.answer(&id, &question, answer, until);
                 });

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::{
-    connections::{ConnectError, Resolver, connect},
+    connections::{ConnectError, Resolver},
     request_body::RequestBody,
     route_table::Entry,
     upstream::Upstream,
@@ -46,7 +46,7 @@ async fn ask(stream_id: &str, upstream: &Upstream) -> Health {
     let asked = async {
         let resolver = Resolver::default();
         let addresses = resolver.addresses(upstream, DEADLINE).await?;
-        let mut connection = connect(upstream, &addresses, DEADLINE).await?;
+        let mut connection = resolver.connect(upstream, &addresses, DEADLINE).await?;
         let answered = connection.send(question(stream_id, upstream)).await;
         Ok::<_, ConnectError>(answered.map(|response| response.status().as_u16()))
     };

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderValue, Request, header::TRANSFER_ENCODING};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 /// Nothing, or what the client sends.
@@ -41,6 +42,14 @@ impl RequestBody {
             Self::Empty => None,
             Self::Streamed(_, upload) => Some(upload.clone()),
         }
+    }
+}
+
+/// Says that a body of unknown length comes, without which a GET or HEAD would be sent without it.
+pub fn announce(request: &mut Request<RequestBody>) {
+    if request.body().size_hint().exact().is_none() {
+        let chunked = HeaderValue::from_static("chunked");
+        request.headers_mut().insert(TRANSFER_ENCODING, chunked);
     }
 }
 

@@ -123,7 +123,10 @@ fn line(entry: &Entry) -> String {
         .ttl
         .map_or_else(|| "-".to_owned(), |ttl| format!("{} s", ttl.as_secs()));
     // A value that is no address may hold anything.
-    let value = entry.value.escape_debug();
+    let value = match &entry.value {
+        Some(value) => value.escape_debug().to_string(),
+        None => "(not a string)".to_owned(),
+    };
     format!("{}\t{value}\t{ttl}", entry.stream_id)
 }
 

@@ -3,34 +3,48 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use marquee_common::redis::RedisClient;
-use redis::{AsyncCommands, RedisError, RedisResult};
+use redis::{AsyncCommands, RedisResult};
 
 use crate::{
     lookup::{KEY_PREFIX, key},
     stream_id,
-    upstream::Upstream,
+    upstream::{Upstream, UpstreamError},
 };
 
 /// Keys that one step of SCAN looks at.
 const SCAN_COUNT: usize = 1_000;
 /// Steps of SCAN for one list: a Redis with a million keys of others beside ours.
 const MAX_SCANS: usize = 1_000;
+/// What PTTL says of a key that does not exist.
+const NO_KEY: i64 = -2;
 
 /// One stream's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The stream.
     pub stream_id: String,
-    /// What Redis holds; not always an address.
-    pub value: String,
+    /// What Redis holds; not always an address. `None`: something else than a string.
+    pub value: Option<String>,
     /// Time to live, if it has one.
     pub ttl: Option<Duration>,
 }
 
+/// Why an entry leads nowhere.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    /// A list, say, under the key.
+    #[error("the key holds something that is not a string; set the route anew")]
+    NotAString,
+    /// Text that is no address.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+}
+
 impl Entry {
     /// The address, if the value is one.
-    pub fn upstream(&self) -> Result<Upstream, crate::upstream::UpstreamError> {
-        self.value.parse()
+    pub fn upstream(&self) -> Result<Upstream, EntryError> {
+        let value = self.value.as_deref().ok_or(EntryError::NotAString)?;
+        Ok(value.parse()?)
     }
 }
 
@@ -104,6 +118,8 @@ impl RouteTable {
             return Ok(Vec::new());
         }
         let mut question = redis::pipe();
+        // At one moment, or a key that comes between the two would look like something else.
+        question.atomic();
         for id in ids {
             // Not GET, which fails for keys that hold something else.
             question.cmd("MGET").arg(key(id)).cmd("PTTL").arg(key(id));
@@ -111,12 +127,12 @@ impl RouteTable {
         let answers: Vec<redis::Value> = question.query_async(&mut self.redis.clone()).await?;
         let mut entries = Vec::new();
         for (id, answer) in ids.iter().zip(answers.chunks_exact(2)) {
-            let value: Option<(Option<Vec<u8>>,)> = redis::from_redis_value_ref(&answer[0])?;
+            let (value,): (Option<Vec<u8>>,) = redis::from_redis_value_ref(&answer[0])?;
             let ttl_ms: i64 = redis::from_redis_value_ref(&answer[1])?;
-            if let Some((Some(value),)) = value {
+            if ttl_ms != NO_KEY {
                 entries.push(Entry {
                     stream_id: id.clone(),
-                    value: String::from_utf8_lossy(&value).into_owned(),
+                    value: value.map(|value| String::from_utf8_lossy(&value).into_owned()),
                     ttl: u64::try_from(ttl_ms).ok().map(Duration::from_millis),
                 });
             }
@@ -129,22 +145,29 @@ impl RouteTable {
         Ok(self.entries(&[id.to_owned()]).await?.pop())
     }
 
-    /// Sets a stream's address; whether there was none before.
+    /// Sets a stream's address, whatever the key held; whether there was nothing before.
     pub async fn set(
         &self,
         id: &str,
         upstream: &Upstream,
         ttl: Option<Duration>,
-    ) -> Result<bool, RedisError> {
-        let mut command = redis::cmd("SET");
-        command.arg(key(id)).arg(upstream.to_string()).arg("GET");
+    ) -> RedisResult<bool> {
+        let mut set = redis::cmd("SET");
+        set.arg(key(id)).arg(upstream.to_string());
         if let Some(ttl) = ttl {
-            command
-                .arg("PX")
-                .arg(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+            let ttl_ms = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+            set.arg("PX").arg(ttl_ms);
         }
-        let before: Option<Vec<u8>> = command.query_async(&mut self.redis.clone()).await?;
-        Ok(before.is_none())
+        // Not SET … GET, which fails if the key holds something else than a string.
+        let mut question = redis::pipe();
+        question
+            .atomic()
+            .cmd("EXISTS")
+            .arg(key(id))
+            .add_command(set)
+            .ignore();
+        let (existed,): (bool,) = question.query_async(&mut self.redis.clone()).await?;
+        Ok(!existed)
     }
 
     /// Deletes a stream's entry; whether there was one.

@@ -19,44 +19,53 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 use hyper_util::rt::TokioIo;
-use marquee_common::forwarding::strip_hop_by_hop;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional},
     time::timeout,
 };
 
 use crate::{
-    answer::Source, connections, error::ProxyError, headers, lookup::Route,
-    request_body::RequestBody, worker::Worker,
+    answer::Source,
+    connections::Download,
+    error::ProxyError,
+    headers,
+    lookup::Route,
+    request_body::RequestBody,
+    worker::{Client, Worker},
 };
 
 /// Passes on a request to upgrade its connection; the answer says whether the upstream did.
 pub async fn pass(
     worker: &Arc<Worker>,
+    client: &Client,
     route: &Route,
     mut request: Request<Incoming>,
     protocol: HeaderValue,
 ) -> Result<Response<Source>, ProxyError> {
     let shared = &worker.shared;
     let deadlines = shared.deadlines;
+    let admitted = client.admitted.clone();
     let client = hyper::upgrade::on(&mut request);
     headers::ask_for_upgrade(request.headers_mut(), protocol.clone());
     let resolver = &shared.resolver;
     let addresses = resolver
         .addresses(&route.upstream, deadlines.connect)
         .await?;
-    let connection = connections::connect(&route.upstream, &addresses, deadlines.connect).await?;
+    let connection = resolver
+        .connect(&route.upstream, &addresses, deadlines.connect)
+        .await?;
     let (mut sender, driver) = connection.into_upgradeable();
     worker.tasks.spawn(driver);
     shared.measurements.upstream_requests.increment(1);
-    let sent = sender.send(request.map(RequestBody::new));
+    let sent = sender.send(request.map(|_| RequestBody::Empty));
     let mut response = timeout(deadlines.answer, sent)
         .await
         .map_err(|_| ProxyError::TooLate(route.upstream.clone()))?
         .map_err(|error| ProxyError::BrokeOff(route.upstream.clone(), error.into()))?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        strip_hop_by_hop(response.headers_mut());
-        return Ok(response.map(Source::Unpooled));
+        headers::prepare_answer(response.headers_mut());
+        let download = |body| Source::Upstream(Download::unpooled(body, deadlines.silence));
+        return Ok(response.map(download));
     }
     let upstream = hyper::upgrade::on(&mut response);
     let draining = shared.lifecycle.token();
@@ -65,8 +74,10 @@ pub async fn pass(
         // A socket that would never end by itself ends with the proxy: its client comes back to
         // another one.
         draining.run_until_cancelled(tunnel).await;
+        // It is a client's connection until now, though its requests are over.
+        drop(admitted);
     });
-    strip_hop_by_hop(response.headers_mut());
+    headers::prepare_answer(response.headers_mut());
     headers::ask_for_upgrade(response.headers_mut(), protocol);
     Ok(response.map(|_| Source::Own(Full::default())))
 }

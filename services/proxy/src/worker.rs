@@ -28,7 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     access_log::AccessLog,
     coalesce::{Coalescer, marks::Marks},
-    connections::{Pool, Resolver},
+    connections::{MAX_LOOKUPS, Pool, Resolver},
     forward::Deadlines,
     headers::LoopGuard,
     lookup::Routes,
@@ -41,8 +41,6 @@ pub use serve::Client;
 const LOG_EVERY: Duration = Duration::from_millis(100);
 /// How often idle connections are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// Threads that look up names, for each worker.
-const RESOLVER_THREADS: usize = 4;
 
 /// What all workers share. Cheap to clone.
 #[derive(Clone)]
@@ -101,7 +99,8 @@ impl Connections {
 }
 
 /// One open connection.
-struct Admitted(Arc<Connections>);
+#[derive(Debug)]
+pub struct Admitted(Arc<Connections>);
 
 impl Drop for Admitted {
     fn drop(&mut self) {
@@ -178,7 +177,9 @@ pub fn start(
 ) -> io::Result<oneshot::Receiver<()>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(RESOLVER_THREADS)
+        // A thread for each look-up of a name that may be under way, so that none waits for
+        // those whose name servers are silent.
+        .max_blocking_threads(MAX_LOOKUPS)
         .build()?;
     let (alive, end) = oneshot::channel::<()>();
     std::thread::Builder::new()
@@ -241,11 +242,8 @@ async fn accept(worker: &Arc<Worker>, listener: TcpListener) {
                     worker.shared.measurements.refused_connections.increment(1);
                     continue;
                 };
-                let connection = serve::serve(worker.clone(), stream, peer);
-                worker.tasks.spawn(async move {
-                    connection.await;
-                    drop(admitted);
-                });
+                let connection = serve::serve(worker.clone(), stream, peer, admitted);
+                worker.tasks.spawn(connection);
             }
             Err(error) => {
                 // Out of file descriptors, or a peer that left already: neither ends the server.

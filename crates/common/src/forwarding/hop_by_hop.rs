@@ -3,8 +3,8 @@
 use http::{
     HeaderMap, HeaderName, Version,
     header::{
-        CONNECTION, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE,
+        CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE,
     },
     uri::Authority,
 };
@@ -36,8 +36,12 @@ pub fn name_one_host(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-/// Removes the headers about one connection, and those that `Connection` names.
+/// Removes the headers about one connection, and those that `Connection` names. A length beside
+/// `Transfer-Encoding` was never true, and goes with it (RFC 9112 section 6.3).
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -82,6 +86,16 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut request);
         assert_eq!(request, headers(&[("authorization", "Bearer x")]));
+    }
+
+    #[test]
+    fn a_length_beside_chunks_goes_with_them() {
+        let mut both = headers(&[("transfer-encoding", "chunked"), ("content-length", "5")]);
+        strip_hop_by_hop(&mut both);
+        assert!(both.is_empty());
+        let mut one = headers(&[("content-length", "5")]);
+        strip_hop_by_hop(&mut one);
+        assert_eq!(one, headers(&[("content-length", "5")]));
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::{
     fmt,
-    pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,10 +16,10 @@ use hyper::body::{Body, Frame, SizeHint};
 use marquee_common::{BoxError, error_chain};
 use tokio::{sync::watch, time::Instant};
 
-use super::Reserved;
-use crate::{connections::Download, error::ProxyError};
+use super::budget::Reserved;
+use crate::error::ProxyError;
 
-/// What is there so far. Kept until the last who reads it is gone.
+/// What is there so far. Kept until the last who reads it is gone, or was cut off.
 #[derive(Debug, Default)]
 struct Progress {
     head: Option<Head>,
@@ -33,18 +33,22 @@ struct Progress {
 /// How an answer began.
 #[derive(Clone, Debug)]
 enum Head {
-    /// As something to be shared.
-    Shared(Parts),
-    /// As something that is not; the first who comes may have it.
-    Declined(Arc<Mutex<Option<Response<Download>>>>),
+    /// As something to be shared, of so many bytes.
+    Shared(Parts, u64),
+    /// As something that is not.
+    Declined,
     /// Not at all.
     Failed(Arc<ProxyError>),
 }
 
-/// The upstream broke off in the middle of an answer.
+/// Why an answer ends in its middle.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the joined answer broke off: {0}")]
-struct Broken(Arc<str>);
+enum Broken {
+    #[error("the joined answer broke off: {0}")]
+    Upstream(Arc<str>),
+    #[error("the joined answer was read too slowly")]
+    TooSlow,
+}
 
 /// An answer in the making.
 #[derive(Debug, Default)]
@@ -54,14 +58,12 @@ pub(super) struct Shared(watch::Sender<Progress>);
 #[derive(Debug)]
 pub(super) struct Follower(watch::Receiver<Progress>);
 
-/// What a follower gets.
+/// What a request gets.
 #[derive(Debug)]
 pub enum Joined {
     /// The answer that all get.
     Answer(Response<JoinedBody>),
-    /// An answer that is not for sharing, and that nobody else gets.
-    Own(Response<Download>),
-    /// The answer is not for sharing, and somebody else's: ask for oneself.
+    /// The answer is not for sharing, or there is no room for it: ask for oneself.
     Alone,
 }
 
@@ -89,26 +91,33 @@ impl Shared {
 
     /// There is no answer.
     pub(super) fn fail(&self, error: Arc<ProxyError>) {
-        self.begin(Head::Failed(error), None);
+        self.end_at(Head::Failed(error));
     }
 
     /// The answer is not for sharing.
-    pub(super) fn decline(&self, answer: Response<Download>) {
-        let answer = Arc::new(Mutex::new(Some(answer)));
-        self.begin(Head::Declined(answer), None);
+    pub(super) fn decline(&self) {
+        self.end_at(Head::Declined);
     }
 
     /// Reads an answer to its end.
-    pub(super) async fn pass(&self, answer: Response<Download>, held: Reserved) {
-        let (parts, mut body) = answer.into_parts();
-        self.begin(Head::Shared(parts), Some(held));
+    pub(super) async fn pass<B>(&self, answer: Response<B>, held: Reserved)
+    where
+        B: Body<Data = Bytes, Error = BoxError>,
+    {
+        let (parts, body) = answer.into_parts();
+        self.0.send_modify(|progress| {
+            progress.head = Some(Head::Shared(parts, held.bytes()));
+            progress.head_at = Some(Instant::now());
+            progress.held = Some(held);
+        });
+        let mut body = pin!(body);
         let mut ended = Ok(());
         while let Some(frame) = body.frame().await {
             match frame.map(Frame::into_data) {
                 Ok(Ok(chunk)) => self.0.send_modify(|progress| progress.chunks.push(chunk)),
                 Ok(Err(_trailers)) => {}
                 Err(error) => {
-                    ended = Err(Broken(error_chain(error.as_ref()).into()));
+                    ended = Err(Broken::Upstream(error_chain(error.as_ref()).into()));
                     break;
                 }
             }
@@ -116,11 +125,19 @@ impl Shared {
         self.0.send_modify(|progress| progress.end = Some(ended));
     }
 
-    fn begin(&self, head: Head, reserved: Option<Reserved>) {
+    /// Lets go of what has come; who has not read it to its end gets no more of it.
+    pub(super) fn cut_off(&self) {
+        self.0.send_modify(|progress| {
+            progress.chunks = Vec::new();
+            progress.held = None;
+            progress.end = Some(Err(Broken::TooSlow));
+        });
+    }
+
+    fn end_at(&self, head: Head) {
         self.0.send_modify(|progress| {
             progress.head = Some(head);
-            progress.head_at = Some(Instant::now());
-            progress.held = reserved;
+            progress.end = Some(Ok(()));
         });
     }
 }
@@ -135,16 +152,10 @@ impl Follower {
         };
         match head {
             Head::Failed(error) => Err(error),
-            Head::Declined(response) => {
-                let own = response
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .take();
-                Ok(own.map_or(Joined::Alone, Joined::Own))
-            }
-            Head::Shared(head) => {
-                let body = JoinedBody::new(self.0, &head);
-                Ok(Joined::Answer(Response::from_parts(head, body)))
+            Head::Declined => Ok(Joined::Alone),
+            Head::Shared(parts, bytes) => {
+                let body = JoinedBody::new(self.0, bytes);
+                Ok(Joined::Answer(Response::from_parts(parts, body)))
             }
         }
     }
@@ -166,16 +177,10 @@ impl fmt::Debug for JoinedBody {
 }
 
 impl JoinedBody {
-    fn new(progress: watch::Receiver<Progress>, head: &Parts) -> Self {
-        let length = progress.borrow().held.as_ref().map_or(0, |held| held.bytes);
+    fn new(progress: watch::Receiver<Progress>, bytes: u64) -> Self {
         Self {
             chunks: chunks(progress).boxed(),
-            // A 204 has none, whatever it says.
-            left: if head.status.is_informational() {
-                0
-            } else {
-                length
-            },
+            left: bytes,
         }
     }
 }

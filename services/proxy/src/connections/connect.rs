@@ -1,28 +1,18 @@
-//! From an upstream's name to a connection.
+//! From an upstream's addresses to a connection.
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
     net::TcpStream,
-    sync::OnceCell,
-    time::{timeout, timeout_at},
+    time::{sleep, timeout},
 };
 
 use super::Connection;
 use crate::upstream::Upstream;
 
-/// A name's addresses are asked for again after this.
-const NAME_TTL: Duration = Duration::from_secs(5);
-/// The same if it had none.
-const FAILURE_TTL: Duration = Duration::from_secs(1);
-/// Names that are remembered.
-const NAMES: usize = 1_024;
+/// An address that has not answered after this is joined by the next one (RFC 8305 section 5).
+const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -41,121 +31,93 @@ pub enum ConnectError {
     Handshake(Upstream, #[source] hyper::Error),
 }
 
-type Resolved = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
-
-/// The addresses of names, each asked for once in five seconds by whoever needs it. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Resolver(Arc<Mutex<HashMap<Upstream, Lookup>>>);
-
-#[derive(Clone, Debug)]
-struct Lookup {
-    begun: Instant,
-    cell: Arc<OnceCell<Resolved>>,
-}
-
-impl Lookup {
-    fn begin() -> Self {
-        Self {
-            begun: Instant::now(),
-            cell: Arc::default(),
-        }
-    }
-
-    fn holds(&self) -> bool {
-        let ttl = match self.cell.get() {
-            Some(Err(_)) => FAILURE_TTL,
-            _ => NAME_TTL,
-        };
-        self.begun.elapsed() < ttl
-    }
-}
-
-/// Where an upstream is: one address, or those that a name has.
-#[derive(Clone, Debug)]
-pub enum Addresses {
-    /// It is an address.
-    One(SocketAddr),
-    /// It is a name.
-    Named(Arc<[SocketAddr]>),
-}
-
-impl Addresses {
-    /// In the order in which they are tried.
-    pub fn as_slice(&self) -> &[SocketAddr] {
-        match self {
-            Self::One(address) => std::slice::from_ref(address),
-            Self::Named(addresses) => addresses,
-        }
-    }
-}
-
-impl Resolver {
-    /// Where an upstream is, at most five seconds old.
-    pub async fn addresses(
-        &self,
-        upstream: &Upstream,
-        within: Duration,
-    ) -> Result<Addresses, ConnectError> {
-        if let Some(address) = upstream.address() {
-            return Ok(Addresses::One(address));
-        }
-        let lookup = self.lookup(upstream);
-        let resolved = lookup.cell.get_or_init(|| resolve(upstream));
-        let resolved = timeout(within, resolved)
-            .await
-            .map_err(|_| ConnectError::TooLate(upstream.clone()))?;
-        match resolved {
-            Ok(addresses) => Ok(Addresses::Named(addresses.clone())),
-            Err(error) => Err(ConnectError::NoAddress(upstream.clone(), error.clone())),
-        }
-    }
-
-    fn lookup(&self, upstream: &Upstream) -> Lookup {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(lookup) = names.get(upstream).filter(|lookup| lookup.holds()) {
-            return lookup.clone();
-        }
-        if names.len() >= NAMES {
-            names.retain(|_, lookup| lookup.holds());
-            if names.len() >= NAMES {
-                names.clear();
-            }
-        }
-        let lookup = Lookup::begin();
-        names.insert(upstream.clone(), lookup.clone());
-        lookup
-    }
-}
-
-async fn resolve(upstream: &Upstream) -> Resolved {
-    let found = tokio::net::lookup_host((upstream.host(), upstream.port())).await;
-    let addresses: Arc<[SocketAddr]> = found.map_err(Arc::new)?.collect();
-    if addresses.is_empty() {
-        return Err(Arc::new(io::Error::from(io::ErrorKind::NotFound)));
-    }
-    Ok(addresses)
-}
-
-/// A new connection to the first of `addresses` that takes one, within `within`.
-pub async fn connect(
+/// A new connection to one of `addresses`, within `within`.
+pub(super) async fn connect(
     upstream: &Upstream,
-    addresses: &Addresses,
+    addresses: &[SocketAddr],
     within: Duration,
 ) -> Result<Connection, ConnectError> {
-    let deadline = tokio::time::Instant::now() + within;
+    let (stream, address) = timeout(within, first_to_answer(addresses))
+        .await
+        .map_err(|_| ConnectError::TooLate(upstream.clone()))?
+        .map_err(|error| ConnectError::Refused(upstream.clone(), error))?;
+    // Requests are complete messages; waiting for more only delays them.
+    let _ = stream.set_nodelay(true);
+    Connection::handshake(stream, address)
+        .await
+        .map_err(|error| ConnectError::Handshake(upstream.clone(), error))
+}
+
+/// Tries one after the other, the next one as soon as one has failed or is late; whichever takes a
+/// connection first is it.
+async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut left = addresses.iter().copied();
+    let mut attempts = FuturesUnordered::new();
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses.as_slice() {
-        match timeout_at(deadline, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                // Requests are complete messages; waiting for more only delays them.
-                let _ = stream.set_nodelay(true);
-                return Connection::handshake(stream, *address)
-                    .await
-                    .map_err(|error| ConnectError::Handshake(upstream.clone(), error));
-            }
-            Ok(Err(error)) => last = error,
-            Err(_) => return Err(ConnectError::TooLate(upstream.clone())),
+    loop {
+        if let Some(address) = left.next() {
+            attempts.push(async move { (TcpStream::connect(address).await, address) });
+        }
+        tokio::select! {
+            attempt = attempts.next() => match attempt {
+                Some((Ok(stream), address)) => return Ok((stream, address)),
+                Some((Err(error), _)) => last = error,
+                None => return Err(last),
+            },
+            () = sleep(NEXT_AFTER), if left.len() > 0 => {}
         }
     }
-    Err(ConnectError::Refused(upstream.clone(), last))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    /// A listener that nobody serves, its queue full: whoever connects hears nothing, as from a
+    /// machine that is switched off.
+    async fn black_hole() -> (TcpListener, Vec<TcpStream>, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(connected) =
+            timeout(Duration::from_millis(200), TcpStream::connect(address)).await
+        {
+            queued.push(connected.unwrap());
+        }
+        (listener, queued, address)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_says_nothing_does_not_hide_the_next_one() {
+        let (_hole, _queued, silent) = black_hole().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let answers = listener.local_addr().unwrap();
+        let upstream = "a:80".parse().unwrap();
+        let within = Duration::from_secs(10);
+        let connection = connect(&upstream, &[silent, answers], within).await;
+        assert_eq!(connection.unwrap().address(), answers);
+        let within = Duration::from_millis(600);
+        let nothing = connect(&upstream, &[silent], within).await;
+        assert!(matches!(nothing, Err(ConnectError::TooLate(_))));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_does_not_hide_the_next_one() {
+        let refuses = format!("127.0.0.1:{}", marquee_testkit::free_port());
+        let refuses: SocketAddr = refuses.parse().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let answers = listener.local_addr().unwrap();
+        let upstream = "a:80".parse().unwrap();
+        let within = Duration::from_secs(10);
+        let connection = connect(&upstream, &[refuses, answers], within).await;
+        assert_eq!(connection.unwrap().address(), answers);
+        let none = connect(&upstream, &[refuses], within).await;
+        assert!(matches!(none, Err(ConnectError::Refused(..))));
+    }
 }

@@ -172,8 +172,8 @@ fn is_reset(error: &hyper::Error) -> bool {
 #[derive(Debug)]
 pub struct Download {
     body: Incoming,
-    connection: Option<Connection>,
-    pool: Arc<Pool>,
+    /// Where it is driven, and put back; `None` once that is done, or if a task of its own does.
+    connection: Option<(Connection, Arc<Pool>)>,
     silence: Duration,
     /// Runs only while nothing comes.
     timer: Option<Pin<Box<Sleep>>>,
@@ -188,11 +188,8 @@ impl Download {
     /// The body that comes on `connection`; broken off after `silence` without a byte.
     pub fn new(body: Incoming, connection: Connection, pool: Arc<Pool>, silence: Duration) -> Self {
         let mut download = Self {
-            body,
-            connection: Some(connection),
-            pool,
-            silence,
-            timer: None,
+            connection: Some((connection, pool)),
+            ..Self::unpooled(body, silence)
         };
         if download.body.is_end_stream() {
             download.release(&mut Context::from_waker(Waker::noop()));
@@ -200,12 +197,22 @@ impl Download {
         download
     }
 
+    /// The body that comes on a connection that a task of its own drives.
+    pub fn unpooled(body: Incoming, silence: Duration) -> Self {
+        Self {
+            body,
+            connection: None,
+            silence,
+            timer: None,
+        }
+    }
+
     /// Puts the connection back; one that is not done with the request yet is closed.
     fn release(&mut self, cx: &mut Context<'_>) {
-        if let Some(mut connection) = self.connection.take()
+        if let Some((mut connection, pool)) = self.connection.take()
             && connection.is_reusable(cx)
         {
-            self.pool.put(connection);
+            pool.put(connection);
         }
     }
 
@@ -217,7 +224,7 @@ impl Download {
         if let Poll::Ready(polled) = Pin::new(&mut self.body).poll_frame(cx) {
             return Poll::Ready(polled);
         }
-        if let Some(connection) = &mut self.connection {
+        if let Some((connection, _)) = &mut self.connection {
             connection.drive(cx);
         }
         Pin::new(&mut self.body).poll_frame(cx)

@@ -3,13 +3,14 @@
 //! An answer may be kept only if nothing could have changed since it was given. Hence an entry
 //! begins as a placeholder before Redis is asked: an invalidation that arrives while the answer is
 //! on its way finds the placeholder and voids it, and the answer, which may be older, is given to
-//! those who waited for it and kept for nobody. Knows no clock and no Redis, so that the rule can be
-//! tested in every order of events.
+//! those who waited for it and kept for nobody. A placeholder holds nothing that keeps its question
+//! open: if who asks dies, those who wait are told, and the next one asks. Knows no clock and no
+//! Redis, so that the rule can be tested in every order of events.
 
 use std::{
     hash::{BuildHasher, RandomState},
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -28,11 +29,11 @@ pub struct Cache<T> {
 
 #[derive(Debug)]
 enum Entry<T> {
-    Asking(Arc<Question<T>>),
+    Asking(watch::Receiver<Option<T>>),
     Known(T, Instant),
 }
 
-/// One question to Redis, and all who wait for its answer.
+/// One question to Redis, for all who wait for its answer. Dropped without one, it has vanished.
 #[derive(Debug)]
 pub struct Question<T> {
     answer: watch::Sender<Option<T>>,
@@ -46,7 +47,7 @@ pub enum Found<T> {
     /// Somebody asks already: wait for the same answer.
     Asked(Waiter<T>),
     /// Nobody does: ask, and call [`Cache::answer`].
-    Ask(Arc<Question<T>>, Waiter<T>),
+    Ask(Question<T>, Waiter<T>),
 }
 
 /// Waits for an answer.
@@ -84,15 +85,15 @@ impl<T: Clone> Cache<T> {
             Some(Entry::Known(answer, until)) if now < *until => {
                 return Found::Known(answer.clone());
             }
-            Some(Entry::Asking(question)) => return Found::Asked(question.waiter()),
-            Some(Entry::Known(..)) | None => {}
+            // Whoever asks is still there to answer.
+            Some(Entry::Asking(answer)) if answer.has_changed().is_ok() => {
+                return Found::Asked(Waiter(answer.clone()));
+            }
+            _ => {}
         }
-        let question = Arc::new(Question {
-            answer: watch::Sender::new(None),
-        });
-        let waiter = question.waiter();
-        shard.put(id.into(), Entry::Asking(question.clone()));
-        Found::Ask(question, waiter)
+        let (sender, answer) = watch::channel(None);
+        shard.put(id.into(), Entry::Asking(answer.clone()));
+        Found::Ask(Question { answer: sender }, Waiter(answer))
     }
 
     /// Gives an answer to those who wait for it, and keeps it until `until` if no invalidation came
@@ -101,7 +102,7 @@ impl<T: Clone> Cache<T> {
         let mut shard = self.shard(id);
         let is_valid = matches!(
             shard.peek(id),
-            Some(Entry::Asking(asked)) if std::ptr::eq(asked.as_ref(), question)
+            Some(Entry::Asking(asked)) if asked.same_channel(&question.answer.subscribe())
         );
         match until {
             Some(until) if is_valid => {
@@ -143,12 +144,6 @@ impl<T: Clone> Cache<T> {
     }
 }
 
-impl<T> Question<T> {
-    fn waiter(&self) -> Waiter<T> {
-        Waiter(self.answer.subscribe())
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -159,7 +154,6 @@ mod tests {
 
     use std::{
         collections::HashMap,
-        sync::Arc,
         time::{Duration, Instant},
     };
 
@@ -168,7 +162,7 @@ mod tests {
 
     use super::{Cache, Found, Question};
 
-    fn ask(cache: &Cache<u32>, id: &str, now: Instant) -> Arc<Question<u32>> {
+    fn ask(cache: &Cache<u32>, id: &str, now: Instant) -> Question<u32> {
         match cache.find(id, now) {
             Found::Ask(question, _) => question,
             found => panic!("{found:?}"),
@@ -228,12 +222,15 @@ mod tests {
     fn a_question_whose_asker_vanished_does_not_hold_others() {
         let cache = Cache::<u32>::new(100);
         let now = Instant::now();
-        drop(ask(&cache, "a", now));
+        let question = ask(&cache, "a", now);
         let Found::Asked(waiter) = cache.find("a", now) else {
             panic!("no placeholder");
         };
-        cache.invalidate("a");
+        drop(question);
         assert_eq!(waiter.answer().now_or_never(), Some(None));
+        let question = ask(&cache, "a", now);
+        cache.answer("a", &question, 1, Some(now + Duration::from_secs(5)));
+        assert!(matches!(cache.find("a", now), Found::Known(1)));
     }
 
     #[test]
@@ -241,6 +238,7 @@ mod tests {
         let cache = Cache::new(64);
         let now = Instant::now();
         let until = Some(now + Duration::from_secs(5));
+        let _hot = ask(&cache, "hot", now);
         for id in 0..10_000 {
             let id = id.to_string();
             if let Found::Ask(question, _) = cache.find(&id, now) {
@@ -278,7 +276,7 @@ mod tests {
     }
 
     enum Message {
-        Answer(u8, Arc<Question<u32>>, u32),
+        Answer(u8, Question<u32>, u32),
         Invalidate(u8),
     }
 

@@ -33,7 +33,8 @@ const MAX_TTL_S: u64 = 100 * 365 * 86_400;
 pub struct RouteView {
     /// The stream.
     stream_id: String,
-    /// The value in Redis; one that is no address is answered 500.
+    /// The value in Redis; one that is no address is answered 500. Empty: the key holds something
+    /// that is not a string.
     #[schema(example = "127.0.0.1:8000")]
     upstream: String,
     /// Seconds until it is forgotten; null: never.
@@ -47,7 +48,7 @@ impl RouteView {
         let health = probe(&entry).await;
         Self {
             stream_id: entry.stream_id,
-            upstream: entry.value,
+            upstream: entry.value.unwrap_or_default(),
             ttl_s: entry.ttl.map(|ttl| ttl.as_secs()),
             health,
         }
@@ -196,7 +197,7 @@ pub async fn set(
     };
     let view = RouteView::of(Entry {
         stream_id: id,
-        value: upstream.to_string(),
+        value: Some(upstream.to_string()),
         ttl,
     });
     Ok((status, Json(view.await)).into_response())

@@ -13,7 +13,7 @@ use marquee_common::{
 use tokio::net::TcpStream;
 use tower::ServiceExt;
 
-use super::{Worker, client_stream::ClientStream};
+use super::{Admitted, Worker, client_stream::ClientStream};
 use crate::{
     answer::{Answer, Source},
     forward, stream_id,
@@ -25,7 +25,12 @@ const BUFFER_BYTES: usize = 128 * 1024;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Serves a connection to its end.
-pub(super) async fn serve(worker: Arc<Worker>, stream: TcpStream, peer: SocketAddr) {
+pub(super) async fn serve(
+    worker: Arc<Worker>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    admitted: Admitted,
+) {
     // Small answers are complete messages; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     let patience = worker.shared.deadlines.silence;
@@ -34,6 +39,7 @@ pub(super) async fn serve(worker: Arc<Worker>, stream: TcpStream, peer: SocketAd
         peer: worker.peer(peer.ip()),
         address: peer,
         doubt: watched.doubt(),
+        admitted: Arc::new(admitted),
     });
     let draining = worker.shared.lifecycle.token();
     let service = service_fn(move |request| answer(worker.clone(), client.clone(), request));
@@ -67,6 +73,8 @@ pub struct Client {
     pub address: SocketAddr,
     /// Whether its requests can be told apart.
     pub doubt: Doubt,
+    /// Its place among all connections, for as long as anything of this one is left.
+    pub admitted: Arc<Admitted>,
 }
 
 async fn answer(

@@ -17,7 +17,11 @@ use axum::{
 };
 use futures::future::join_all;
 use marquee_testkit::eventually;
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::watch};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    sync::watch,
+};
 
 use crate::fixture::{PATIENCE, Proxy, read_head, serve, set, unique, upstream};
 
@@ -32,6 +36,12 @@ const BODY: usize = 300_000;
 
 impl Edge {
     async fn start(mark: &'static str) -> Self {
+        Self::with_bodies_of(BODY, mark).await
+    }
+
+    /// Answers with the `x-token` and the lines of `Accept-Encoding` it was sent; never marks what
+    /// is under `/private`.
+    async fn with_bodies_of(bytes: usize, mark: &'static str) -> Self {
         let asked = Arc::<AtomicUsize>::default();
         let gate = watch::Sender::new(true);
         let (counter, opens) = (asked.clone(), gate.subscribe());
@@ -41,13 +51,19 @@ impl Edge {
             async move {
                 opens.wait_for(|open| *open).await.unwrap();
                 let mut headers = HeaderMap::new();
-                if !mark.is_empty() {
+                let is_private = request.uri().path().ends_with("/private");
+                if !mark.is_empty() && !is_private {
                     headers.insert("marquee-coalesce", mark.parse().unwrap());
                 }
                 let cookie = request.headers().contains_key("cookie");
                 headers.insert("x-number", number.into());
                 headers.insert("x-cookie", cookie.to_string().parse().unwrap());
-                (headers, vec![b'x'; BODY]).into_response()
+                if let Some(token) = request.headers().get("x-token") {
+                    headers.insert("x-token", token.clone());
+                }
+                let encodings = request.headers().get_all("accept-encoding").iter();
+                headers.insert("x-encodings", encodings.count().into());
+                (headers, vec![b'x'; bytes]).into_response()
             }
         };
         Self {
@@ -72,12 +88,36 @@ impl Edge {
 
 /// A proxy in front of an edge that is known to mark its answers, if it does.
 async fn world(mark: &'static str) -> (Proxy, Edge, String) {
-    let (proxy, edge) = (Proxy::start().await, Edge::start(mark).await);
+    before(Edge::start(mark).await, &[]).await
+}
+
+async fn before(edge: Edge, args: &[&str]) -> (Proxy, Edge, String) {
+    let proxy = Proxy::with(args).await;
     let id = unique("edge");
     set(&id, edge.address).await;
     let first = proxy.get(&format!("/stream/{id}/first")).await;
     assert_eq!(first.status, StatusCode::OK);
     (proxy, edge, format!("/stream/{id}/part"))
+}
+
+/// Somebody who asks with these header lines, and reads nothing yet.
+async fn asks(proxy: &Proxy, path: &str, lines: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut client = socket.connect(proxy.address).await.unwrap();
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: {}\r\n{lines}\r\n",
+        proxy.address
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    client
+}
+
+async fn are_joined(proxy: &Proxy, followers: usize) {
+    eventually("they are joined", PATIENCE, async || {
+        (proxy.coalescer.followers() == followers).then_some(())
+    })
+    .await;
 }
 
 async fn length(request: reqwest::RequestBuilder) -> usize {
@@ -187,27 +227,146 @@ async fn the_first_may_leave_without_the_others_losing_their_answer() {
 
 #[tokio::test]
 async fn a_slow_client_does_not_hold_the_others_up() {
-    let (proxy, edge, path) = world("1").await;
+    // More than the sockets between here and there hold.
+    const LARGE: usize = 8 * 1024 * 1024;
+    let edge = Edge::with_bodies_of(LARGE, "1").await;
+    let (proxy, edge, path) = before(edge, &[]).await;
     edge.holds();
-    // It asks, and reads nothing.
-    let mut slow = TcpStream::connect(proxy.address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n\r\n", proxy.address);
-    slow.write_all(request.as_bytes()).await.unwrap();
-    eventually("the slow one is passed on", PATIENCE, async || {
-        (edge.asked() == 2).then_some(())
-    })
-    .await;
+    let mut slow = asks(&proxy, &path, "connection: close\r\n").await;
+    are_joined(&proxy, 1).await;
     let quick = length(proxy.request(Method::GET, &path));
     let opened = async {
-        eventually("the quick one has joined", PATIENCE, async || {
-            (proxy.coalescer.followers() == 2).then_some(())
+        are_joined(&proxy, 2).await;
+        edge.gives();
+    };
+    let (length, ()) = tokio::join!(quick, opened);
+    assert_eq!(length, LARGE);
+    let mut all = Vec::new();
+    slow.read_to_end(&mut all).await.unwrap();
+    assert!(all.len() > LARGE, "the slow one gets it all: {}", all.len());
+    assert_eq!(edge.asked(), 2, "the first one, and one for both");
+}
+
+#[tokio::test]
+async fn what_the_first_one_asks_with_is_nothing_to_the_others() {
+    let (proxy, edge, path) = world("1").await;
+    edge.holds();
+    // As many lines as the proxy takes; with its own they would be too many for the edge.
+    let lines = "x-line: 1\r\n".repeat(99);
+    let first = asks(&proxy, &path, &lines).await;
+    are_joined(&proxy, 1).await;
+    let others = join_all((0..5).map(|_| length(proxy.request(Method::GET, &path))));
+    let opened = async {
+        are_joined(&proxy, 6).await;
+        drop(first);
+        are_joined(&proxy, 5).await;
+        edge.gives();
+    };
+    let (lengths, ()) = tokio::join!(others, opened);
+    assert!(lengths.iter().all(|length| *length == BODY));
+    assert_eq!(edge.asked(), 2);
+}
+
+#[tokio::test]
+async fn whom_an_answer_is_not_for_asks_with_what_is_its_own() {
+    let (proxy, edge, path) = world("1").await;
+    let path = format!("{path}/private");
+    edge.holds();
+    let ask = |name: &'static str| {
+        let request = proxy.request(Method::GET, &path).header("x-token", name);
+        request.header("cookie", "theme=dark").send()
+    };
+    let gone = asks(&proxy, &path, "x-token: gone\r\n").await;
+    are_joined(&proxy, 1).await;
+    let opened = async {
+        are_joined(&proxy, 3).await;
+        drop(gone);
+        are_joined(&proxy, 2).await;
+        edge.gives();
+    };
+    let (one, other, ()) = tokio::join!(ask("one"), ask("other"), opened);
+    for (name, answer) in [("one", one), ("other", other)] {
+        let answer = answer.unwrap();
+        assert_eq!(answer.headers()["x-token"], name);
+        assert_eq!(answer.headers()["x-cookie"], "true");
+    }
+    let alone = ask("alone").await.unwrap();
+    assert_eq!(alone.headers()["x-cookie"], "true", "though it came first");
+}
+
+#[tokio::test]
+async fn each_line_of_accept_encoding_counts() {
+    let (proxy, edge, path) = world("1").await;
+    edge.holds();
+    let encoding = "accept-encoding: identity\r\n";
+    let _two = asks(
+        &proxy,
+        &path,
+        &format!("{encoding}accept-encoding: gzip\r\n"),
+    )
+    .await;
+    are_joined(&proxy, 1).await;
+    let one = proxy
+        .request(Method::GET, &path)
+        .header("accept-encoding", "identity")
+        .send();
+    let opened = async {
+        are_joined(&proxy, 2).await;
+        edge.gives();
+    };
+    let (one, ()) = tokio::join!(one, opened);
+    assert_eq!(one.unwrap().headers()["x-encodings"], "1");
+    assert_eq!(edge.asked(), 3);
+}
+
+#[tokio::test]
+async fn what_playlists_say_of_themselves_is_not_said_of_segments() {
+    let edge = Edge::start("1").await;
+    let proxy = Proxy::start().await;
+    let id = unique("edge");
+    set(&id, edge.address).await;
+    let playlist = format!("/stream/{id}/live.m3u8");
+    assert_eq!(length(proxy.request(Method::GET, &playlist)).await, BODY);
+    edge.holds();
+    let segment = format!("/stream/{id}/0.ts");
+    let segments = join_all((0..5).map(|_| length(proxy.request(Method::GET, &segment))));
+    let playlists = join_all((0..5).map(|_| length(proxy.request(Method::GET, &playlist))));
+    let opened = async {
+        eventually(
+            "segments by themselves, playlists together",
+            PATIENCE,
+            async || (edge.asked() == 1 + 5 + 1 && proxy.coalescer.followers() == 5).then_some(()),
+        )
+        .await;
+        edge.gives();
+    };
+    tokio::join!(segments, playlists, opened);
+}
+
+#[tokio::test]
+async fn joined_requests_get_their_answer_while_the_proxy_drains() {
+    let edge = Edge::start("1").await;
+    // So many that the second one hardly has the worker of the first, who leaves.
+    let args = ["--workers=8", "--shutdown-grace-s=15"];
+    let (proxy, edge, path) = before(edge, &args).await;
+    edge.holds();
+    let first = asks(&proxy, &path, "").await;
+    are_joined(&proxy, 1).await;
+    let second = length(proxy.request(Method::GET, &path));
+    let opened = async {
+        are_joined(&proxy, 2).await;
+        drop(first);
+        are_joined(&proxy, 1).await;
+        proxy.lifecycle.shutdown();
+        eventually("nobody is let in any more", PATIENCE, async || {
+            TcpStream::connect(proxy.address).await.err()
         })
         .await;
         edge.gives();
     };
-    let (length, ()) = tokio::join!(quick, opened);
+    let (length, ()) = tokio::join!(second, opened);
     assert_eq!(length, BODY);
-    drop(slow);
+    assert_eq!(edge.asked(), 2, "what was asked for both was not cut");
 }
 
 #[tokio::test]
@@ -260,20 +419,18 @@ async fn joined_requests_fail_together_and_the_next_one_is_passed_on() {
     let counter = calls.clone();
     let gate = watch::Sender::new(false);
     let opens = gate.subscribe();
-    // Marks its first answer, breaks off the second, answers from the third on.
+    // One request a connection, so that none is sent again; the second one is broken off.
     let flaky = upstream(move |mut connection| {
         let (counter, mut opens) = (counter.clone(), opens.clone());
         async move {
-            while !read_head(&mut connection).await.is_empty() {
-                let call = counter.fetch_add(1, Ordering::SeqCst);
-                if call == 1 {
-                    opens.wait_for(|open| *open).await.unwrap();
-                    return;
-                }
-                let answer =
-                    b"HTTP/1.1 200 OK\r\nmarquee-coalesce: 1\r\ncontent-length: 2\r\n\r\nok";
-                connection.write_all(answer).await.unwrap();
+            read_head(&mut connection).await;
+            if counter.fetch_add(1, Ordering::SeqCst) == 1 {
+                opens.wait_for(|open| *open).await.unwrap();
+                return;
             }
+            let answer = b"HTTP/1.1 200 OK\r\nmarquee-coalesce: 1\r\nconnection: close\r\n\
+                content-length: 2\r\n\r\nok";
+            connection.write_all(answer).await.unwrap();
         }
     })
     .await;
@@ -282,24 +439,19 @@ async fn joined_requests_fail_together_and_the_next_one_is_passed_on() {
     set(&id, flaky).await;
     let path = format!("/stream/{id}");
     assert_eq!(proxy.get(&path).await.status, StatusCode::OK);
-    // A POST is not joined, and not sent again on another connection.
     let requests = join_all((0..5).map(|_| proxy.get(&path)));
     let broken = async {
-        eventually("they are joined", PATIENCE, async || {
-            (proxy.coalescer.followers() == 5).then_some(())
-        })
-        .await;
+        are_joined(&proxy, 5).await;
         gate.send_replace(true);
     };
     let (answers, ()) = tokio::join!(requests, broken);
-    let statuses: Vec<_> = answers
-        .iter()
-        .map(|answer| answer.status.as_u16())
-        .collect();
-    // Sent again on a new connection when it broke on a kept one, as any GET is.
-    assert!(
-        statuses.iter().all(|status| *status == statuses[0]),
-        "{statuses:?}"
+    for answer in answers {
+        answer.is_problem(502, "bad_gateway");
+    }
+    assert_eq!(
+        calls.load(Ordering::SeqCst),
+        2,
+        "the first one, and one for all"
     );
     assert_eq!(proxy.get(&path).await.status, StatusCode::OK);
 }

@@ -9,9 +9,10 @@ use marquee_common::{
     contract::{AccessClaims, Role, SessionId, UserId},
 };
 use marquee_testkit::free_port;
+use redis::AsyncCommands;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, JWT_SECRET_KEY, Proxy, answer, echo, redis_port, set, unique};
+use crate::fixture::{Answer, JWT_SECRET_KEY, Proxy, answer, echo, redis, redis_port, set, unique};
 
 fn token(role: Role) -> String {
     let secret: Secret = JWT_SECRET_KEY.parse().unwrap();
@@ -37,6 +38,34 @@ async fn call(proxy: &Proxy, method: Method, path: &str, body: Option<Value>) ->
         request = request.json(&body);
     }
     answer(request).await
+}
+
+/// `redis-cli RPUSH streams:… x`
+async fn holds_a_list(id: &str) {
+    let key = format!("streams:{id}");
+    let () = redis().await.rpush(key, "x").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_holds_something_else_is_shown_and_can_be_set_anew() {
+    let proxy = Proxy::start().await;
+    let (upstream, id) = (echo("it").await, unique("list"));
+    let path = format!("/{id}");
+    holds_a_list(&id).await;
+    let shown = call(&proxy, Method::GET, &path, None).await;
+    assert_eq!(shown.status, StatusCode::OK, "{shown:?}");
+    assert_eq!(shown.body["upstream"], "");
+    assert_eq!(shown.body["health"]["answers"], false);
+    let error = shown.body["health"]["error"].as_str().unwrap();
+    assert!(error.contains("not a string"), "{error}");
+    let body = Some(json!({"upstream": upstream.to_string()}));
+    let put = call(&proxy, Method::PUT, &path, body).await;
+    assert_eq!(put.status, StatusCode::OK, "it is not new: {put:?}");
+    assert_eq!(put.body["health"]["answers"], true);
+    crate::fixture::del(&id).await;
+    holds_a_list(&id).await;
+    let deleted = call(&proxy, Method::DELETE, &path, None).await;
+    assert_eq!(deleted.status, StatusCode::NO_CONTENT);
 }
 
 #[tokio::test]
@@ -182,8 +211,8 @@ async fn without_a_key_nobody_is_an_admin() {
     lifecycle.shutdown();
 }
 
-#[test]
-fn an_operator_changes_routes_from_a_shell() {
+#[tokio::test]
+async fn an_operator_changes_routes_from_a_shell() {
     let id = unique("shell");
     let run = |args: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_proxy"))
@@ -216,4 +245,10 @@ fn an_operator_changes_routes_from_a_shell() {
     assert_eq!(run(&["delete", &id]), (true, format!("{id}: deleted\n")));
     let (ok, error) = run(&["delete", &id]);
     assert!(!ok && error.contains("there is no route"), "{error}");
+    holds_a_list(&id).await;
+    let (ok, verdict) = run(&["check", &id]);
+    let line = format!("{id}\t(not a string)\t-\tthe key holds something that is not a string");
+    assert!(!ok && verdict.starts_with(&line), "{verdict}");
+    assert!(run(&["set", &id, &nobody]).0);
+    assert!(run(&["delete", &id]).0);
 }

@@ -57,6 +57,37 @@ async fn path_query_method_and_body_arrive_as_they_were_sent() {
 }
 
 #[tokio::test]
+async fn a_body_in_chunks_arrives_whatever_the_method() {
+    let proxy = Proxy::start().await;
+    let id = unique("live");
+    set(&id, echo("it").await).await;
+    for method in ["GET", "DELETE", "POST"] {
+        let request = format!(
+            "{method} /stream/{id} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             transfer-encoding: chunked\r\n\r\n6\r\na body\r\n0\r\n\r\n"
+        );
+        let answer = proxy.raw(request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        assert!(answer.contains(r#""body":"a body""#), "{method}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_cannot_set_the_platforms_own_cookies() {
+    let upstream = crate::fixture::says(
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: access_token=x; Path=/\r\n\
+          set-cookie: theme=dark\r\nset-cookie:  refresh_token =y\r\n\r\nok",
+    )
+    .await;
+    let proxy = Proxy::start().await;
+    let id = unique("live");
+    set(&id, upstream).await;
+    let got = proxy.get(&format!("/stream/{id}")).await;
+    let cookies: Vec<_> = got.headers.get_all("set-cookie").iter().collect();
+    assert_eq!(cookies, ["theme=dark"]);
+}
+
+#[tokio::test]
 async fn the_upstream_sees_its_own_host_and_who_asks() {
     let proxy = Proxy::start().await;
     let id = unique("live");

@@ -1,5 +1,6 @@
 //! Web sockets pass; nothing else speaks past the proxy.
 
+use marquee_testkit::eventually;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -86,6 +87,57 @@ async fn an_upstream_that_refuses_the_upgrade_is_heard() {
     let read = client.read(&mut piece).await.unwrap();
     let answer = String::from_utf8_lossy(&piece[..read]).into_owned();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refusal_that_falls_silent_is_broken_off() {
+    let upstream = upstream(async |mut connection| {
+        read_head(&mut connection).await;
+        let half = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf";
+        let _ = connection.write_all(half).await;
+        let _ = connection.read(&mut [0; 1]).await;
+    })
+    .await;
+    let proxy = Proxy::with(&["--silence-timeout-s=1"]).await;
+    let id = unique("socket");
+    set(&id, upstream).await;
+    let mut client = TcpStream::connect(proxy.address).await.unwrap();
+    client.write_all(request(&id).as_bytes()).await.unwrap();
+    let mut all = Vec::new();
+    let ended = tokio::time::timeout(PATIENCE, client.read_to_end(&mut all)).await;
+    assert!(ended.is_ok(), "{}", String::from_utf8_lossy(&all));
+    assert!(all.ends_with(b"half"));
+}
+
+#[tokio::test]
+async fn web_sockets_are_connections_of_clients_too() {
+    let proxy = Proxy::with(&["--max-connections=4"]).await;
+    let id = unique("socket");
+    set(&id, parrot().await).await;
+    let mut tunnels = Vec::new();
+    for _ in 0..8 {
+        let mut client = TcpStream::connect(proxy.address).await.unwrap();
+        let _ = client.write_all(request(&id).as_bytes()).await;
+        let mut head = Vec::new();
+        while !head.ends_with(b"hello") {
+            match client.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => break,
+            }
+        }
+        if head.is_empty() {
+            break;
+        }
+        tunnels.push(client);
+    }
+    assert!(tunnels.len() <= 4, "{} tunnels", tunnels.len());
+    drop(tunnels);
+    eventually("there is room again", PATIENCE, async || {
+        let mut client = TcpStream::connect(proxy.address).await.unwrap();
+        let _ = client.write_all(request(&id).as_bytes()).await;
+        client.read_u8().await.ok()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,8 +1,15 @@
 //! Upstreams that answer garbage, late, half, or not at all.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
+use futures::future::join_all;
 use marquee_testkit::free_port;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -132,29 +139,81 @@ async fn a_kept_connection_that_the_upstream_closed_is_not_noticed() {
     }
 }
 
-#[tokio::test]
-async fn a_request_that_changes_something_is_sent_once() {
-    let seen = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let counter = seen.clone();
-    let upstream = upstream(move |mut connection| {
+/// An upstream that answers every request and keeps the connection, but reads those for `/bad` and
+/// closes; with how many of these it has read.
+async fn swallows_bad_ones() -> (std::net::SocketAddr, Arc<AtomicUsize>) {
+    let swallowed = Arc::<AtomicUsize>::default();
+    let counter = swallowed.clone();
+    let address = upstream(move |mut connection| {
         let counter = counter.clone();
         async move {
-            if read_head(&mut connection).await.starts_with("POST") {
-                counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            loop {
+                let head = read_head(&mut connection).await;
+                if head.is_empty() {
+                    return;
+                }
+                if head.contains("/bad ") {
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    return;
+                }
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                // Not at once, so that requests that come together have a connection each.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                connection.write_all(answer).await.unwrap();
             }
-            // Closes without an answer.
         }
     })
     .await;
-    let proxy = Proxy::start().await;
+    (address, swallowed)
+}
+
+/// A proxy that keeps `connections` to an upstream that [`swallows_bad_ones`].
+async fn kept_connections(connections: usize) -> (Proxy, String, Arc<AtomicUsize>) {
+    let (address, swallowed) = swallows_bad_ones().await;
+    let proxy = Proxy::with(&["--workers=1"]).await;
     let id = unique("kills");
-    set(&id, upstream).await;
-    let request = proxy
-        .request(Method::POST, &format!("/stream/{id}"))
-        .body("x");
+    set(&id, address).await;
+    let good = format!("/stream/{id}/good");
+    let answers = join_all((0..connections).map(|_| proxy.get(&good))).await;
+    assert!(answers.iter().all(|answer| answer.status == StatusCode::OK));
+    (proxy, format!("/stream/{id}/bad"), swallowed)
+}
+
+#[tokio::test]
+async fn a_request_that_changes_something_is_sent_once() {
+    let (proxy, path, swallowed) = kept_connections(3).await;
+    let request = proxy.request(Method::POST, &path).body("x");
     let got = crate::fixture::answer(request).await;
     got.is_problem(502, "bad_gateway");
-    assert_eq!(seen.load(std::sync::atomic::Ordering::SeqCst), 1);
+    let request = proxy.request(Method::PUT, &path).body("x");
+    let got = crate::fixture::answer(request).await;
+    got.is_problem(502, "bad_gateway");
+    assert_eq!(swallowed.load(Ordering::SeqCst), 2, "each once");
+}
+
+#[tokio::test]
+async fn a_request_that_an_upstream_dies_of_is_sent_twice_at_most() {
+    let (proxy, path, swallowed) = kept_connections(20).await;
+    proxy.get(&path).await.is_problem(502, "bad_gateway");
+    let sent = swallowed.load(Ordering::SeqCst);
+    assert!(sent <= 2, "sent {sent} times");
+}
+
+#[tokio::test]
+async fn a_chunked_answer_that_claims_a_length_arrives_whole() {
+    let proxy = Proxy::start().await;
+    for length in ["5", "500"] {
+        let id = unique("both");
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\ntransfer-encoding: chunked\r\n\r\n\
+             b\r\nhello world\r\n0\r\n\r\n"
+        );
+        set(&id, says(answer.leak().as_bytes()).await).await;
+        let request = proxy.request(Method::GET, &format!("/stream/{id}"));
+        let response = request.send().await.unwrap();
+        assert!(!response.headers().contains_key("content-length"));
+        assert_eq!(response.text().await.unwrap(), "hello world");
+    }
 }
 
 #[tokio::test]
