@@ -147,6 +147,9 @@ impl Routing {
             self.is_away = false;
             tracing::info!("Redis is back; routes to this edge are kept again");
         }
+        if route.owner == Owner::NewerEdge {
+            self.edge.viewers_are_led_elsewhere(stream);
+        }
         let former = self.routes.insert(id, route);
         if former.map(|former| former.owner) == Some(route.owner) {
             return;

@@ -1,7 +1,7 @@
 //! The live edge's answers (RFC 8216bis section 6.2).
 //!
 //! A playlist or a part that is there, or comes while it is waited for, goes by [`Express`]: each viewer
-//! asks for ten of them a second. All the rest, and every error, goes by the routes.
+//! asks for ten of them a second. All the rest, and every error that is known at once, goes by the routes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use marquee_common::{
 use marquee_hls::{PartName, Rung, SegmentName};
 use metrics::Counter;
 
-use crate::edge::{Edge, LiveStream, PlaylistRequest, ReloadError, SegmentPlace, Text};
+use crate::edge::{Edge, LiveStream, NoPart, PlaylistRequest, ReloadError, SegmentPlace, Text};
 
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const TRANSPORT_STREAM: HeaderValue = HeaderValue::from_static("video/mp2t");
@@ -88,9 +88,17 @@ impl Express for LiveEdge {
         let name = PartName::from_uri(rung, file).ok()?;
         let answered = self.parts.clone();
         Some(Box::pin(async move {
-            let bytes = stream.part(&name).await?;
-            answered.increment(1);
-            Some(transport_stream(bytes))
+            match stream.part(&name).await {
+                Ok(bytes) => {
+                    answered.increment(1);
+                    Some(transport_stream(bytes))
+                }
+                Err(NoPart::Unknown) => None,
+                // The routes would wait for it as long again.
+                Err(NoPart::Late) => {
+                    Some(allow_all_origins(ApiError::not_found().into_response()).await)
+                }
+            }
         }))
     }
 }
@@ -122,8 +130,8 @@ pub async fn media(
         return Ok(playlist(&reloaded.text, kept(reloaded.is_final), gzip));
     }
     if let Ok(name) = PartName::from_uri(rung, &file) {
-        let bytes = stream.part(&name).await.ok_or_else(ApiError::not_found)?;
-        return Ok(transport_stream(bytes));
+        let bytes = stream.part(&name).await;
+        return Ok(transport_stream(bytes.map_err(|_| ApiError::not_found())?));
     }
     let name = SegmentName::from_uri(rung, &file).map_err(|_| ApiError::not_found())?;
     match stream.segment(&name) {

@@ -5,4 +5,6 @@ mod five_minutes;
 mod live;
 mod routing;
 mod storage_away;
+mod takeover;
 mod thousand_viewers;
+mod world;

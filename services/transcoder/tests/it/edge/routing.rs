@@ -136,6 +136,25 @@ async fn a_newer_edge_replaces_an_older_one_which_leaves_it_alone() {
 }
 
 #[tokio::test]
+async fn viewers_stay_with_a_predecessor_until_they_are_led_to_its_successor() {
+    let id = StreamId::new();
+    let older = Process::start(id, ELSEWHERE, 3, redis());
+    becomes(id, Some(ELSEWHERE)).await;
+    older.edge.give_way(&older.stream);
+    stays(id, ELSEWHERE).await;
+    assert!(older.edge.find(id).is_some(), "they would find nothing");
+    let newer = Process::start(id, HERE, 4, redis());
+    becomes(id, Some(HERE)).await;
+    eventually("the older edge is done with it", PATIENCE, || async {
+        older.edge.find(id).is_none().then_some(())
+    })
+    .await;
+    assert_eq!(route(id).await.as_deref(), Some(HERE));
+    older.end().await;
+    newer.end().await;
+}
+
+#[tokio::test]
 async fn what_stands_under_one_streams_keys_does_not_matter_to_the_others() {
     let id = StreamId::new();
     let process = Process::start(id, HERE, 1, redis());
