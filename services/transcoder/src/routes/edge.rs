@@ -15,7 +15,7 @@ use bytes::Bytes;
 use marquee_common::{
     contract::StreamId,
     error::ApiError,
-    server::{Express, ExpressAnswer},
+    server::{Express, ExpressAnswer, Service},
 };
 use marquee_hls::{PartName, Rung, SegmentName};
 use metrics::Counter;
@@ -34,6 +34,9 @@ const FOR_A_MINUTE: HeaderValue = HeaderValue::from_static("public, max-age=60")
 /// Asks the proxy to join equal requests into one.
 const COALESCE: HeaderName = HeaderName::from_static("marquee-coalesce");
 const YES: HeaderValue = HeaderValue::from_static("1");
+/// Media that a viewer is so late with is of no use at the edge, and a part or a segment that is being
+/// sent keeps all of its segment's bytes.
+const LONGEST_ANSWER: Duration = Duration::from_mins(1);
 /// Storage that is away is asked again so much later.
 const STORAGE_RETRY: Duration = Duration::from_secs(2);
 
@@ -57,6 +60,14 @@ impl LiveEdge {
             playlists: metrics::counter!("transcoder_edge_playlists_total"),
             parts: metrics::counter!("transcoder_edge_parts_total"),
         }
+    }
+
+    /// Serves it: by its routes, past the layers where it can, and to nobody for too long.
+    pub fn add_to(self, service: Service) -> Service {
+        service
+            .raw_routes(self.routes())
+            .express(self)
+            .longest_answer(LONGEST_ANSWER)
     }
 
     fn find(&self, stream_id: StreamId) -> Result<Arc<LiveStream>, ApiError> {
