@@ -103,6 +103,22 @@ export class PlayerPage {
     );
   }
 
+  /** From now on notes each of the live's two addresses that plays; see `sources`. */
+  watchSources() {
+    return this.page.evaluate(() => {
+      const player = document.querySelector("[data-testid='player']");
+      window.sources = [player.dataset.source];
+      new MutationObserver(() => window.sources.push(player.dataset.source)).observe(player, {
+        attributeFilter: ["data-source"],
+      });
+    });
+  }
+
+  /** What has played since `watchSources`, in order: `low-latency` or `plain`. */
+  sources() {
+    return this.page.evaluate(() => window.sources);
+  }
+
   neverReloaded() {
     return this.page.evaluate(() => window.neverReloaded === true);
   }

@@ -26,10 +26,13 @@ test("a broadcaster who comes back within the grace goes on with the same broadc
     const { broadcaster } = live;
     const [broadcast] = live.broadcasts();
     let time = await player.time();
+    await player.watchSources();
 
     await t.test("after leaving properly", async () => {
       await live.publisher.leave();
       await broadcaster.becomes("reconnecting", 4_000);
+      // Within the grace, and past what viewers of the edge have ahead.
+      await sleep(2_500);
       await live.publish();
       await broadcaster.becomes("live");
       await live.goesOn(3);
@@ -57,6 +60,7 @@ test("a broadcaster who comes back within the grace goes on with the same broadc
       assert.equal(live.discontinuities(), 3);
     });
 
+    assert.deepEqual(await player.sources(), ["low-latency"], "nobody was taken off the edge");
     assert.deepEqual([...live.broadcasts()], [broadcast]);
     assertSameTimeline(live.lists());
     for (const rung of RUNGS) {

@@ -8,6 +8,7 @@
 //! ```
 
 mod access_log;
+mod answer_limit;
 mod check;
 mod context;
 mod entry;
@@ -58,6 +59,7 @@ pub struct Service {
     api: OpenApiRouter<()>,
     raw: Router,
     express: SharedExpress,
+    longest_answer: Option<Duration>,
     has_document_route: bool,
     checks: Vec<Check>,
     workers: Option<NonZeroUsize>,
@@ -94,6 +96,7 @@ impl Service {
             api: openapi::base(name),
             raw: Router::new(),
             express: None,
+            longest_answer: None,
             has_document_route: false,
             checks: Vec::new(),
             workers: None,
@@ -120,6 +123,13 @@ impl Service {
     /// over sockets only, not by [`Self::into_router`].
     pub fn express(mut self, express: impl Express) -> Self {
         self.express = Some(Arc::new(express));
+        self
+    }
+
+    /// Break connections whose client takes longer than `limit` over an answer that lies ready: what
+    /// is sent to it is held as long. Not for answers that are made while they are sent.
+    pub fn longest_answer(mut self, limit: Duration) -> Self {
+        self.longest_answer = Some(limit);
         self
     }
 
@@ -176,6 +186,7 @@ impl Service {
             workers: self.workers,
             lifecycle: self.lifecycle.clone(),
             express: self.express.clone(),
+            longest_answer: self.longest_answer,
             router: self.into_router(),
         })
     }
@@ -240,6 +251,7 @@ pub struct BoundService {
     workers: Option<NonZeroUsize>,
     lifecycle: Lifecycle,
     express: SharedExpress,
+    longest_answer: Option<Duration>,
     router: Router,
 }
 
@@ -256,6 +268,7 @@ impl BoundService {
         let answers = Answers {
             router: self.router,
             express: self.express,
+            longest: self.longest_answer,
         };
         if let Some(count) = self.workers {
             let listener = self.listener.into_std().map_err(ServeError::Workers)?;

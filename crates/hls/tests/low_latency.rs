@@ -253,7 +253,12 @@ fn reports_hints_and_the_end_are_written_as_a_client_reads_them() {
     broadcast.begin_anew(0);
     let paused = client.read(&broadcast.live.write(&reports, false));
     assert_eq!(paused.hint, None, "nothing comes for now");
-    assert!(paused.segments[1].gap);
+    let missing = &paused.segments[1];
+    assert!(missing.gap && missing.parts.len() == 3);
+    assert!(
+        missing.parts.iter().all(|part| part.gap),
+        "parts of a gap are offered: {missing:?}"
+    );
     broadcast.live.end();
     let ended = client.read(&broadcast.live.write(&reports, false));
     assert!(ended.ended && ended.reports.is_empty());

@@ -145,12 +145,11 @@ impl App {
             auth: AuthContext::internal_only(&config.internal_api_key),
         };
         let storage = config.public.absolute("/live-streams");
-        let live_edge = LiveEdge::new(output.edge.clone(), storage);
         let grace = config.http.shutdown_grace();
         let service = Service::new("transcoder", telemetry, config.http, config.port)
-            .routes(crate::routes::routes(state))
-            .raw_routes(live_edge.routes())
-            .express(live_edge)
+            .routes(crate::routes::routes(state));
+        let service = LiveEdge::new(output.edge.clone(), storage)
+            .add_to(service)
             .readiness(vec![s3_check(client, bucket), redis_check(redis)]);
         let lifecycle = service.lifecycle();
         let stop = lifecycle.token();

@@ -266,6 +266,12 @@ impl Output {
         self.playlists.end(limit).await
     }
 
+    /// Another process goes on with the broadcast: what is cut from now on is stored, and not shown.
+    /// Viewers stay here until they are led there.
+    pub fn give_way(&self) {
+        self.edge.give_way(&self.live);
+    }
+
     /// Stops all tasks; what is not stored by now is not stored.
     pub async fn stop(self) {
         self.edge.close(&self.live);

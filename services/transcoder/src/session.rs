@@ -246,6 +246,7 @@ impl Session {
                 tracing::info!("another transcoder, or another broadcast, takes over");
                 self.lease.supersede();
                 if let Some(output) = self.output.take() {
+                    output.give_way();
                     let stored = output.flush_segments(LET_GO_LIMIT);
                     until_abandoned(&mut self.commands, stored).await;
                     output.stop().await;

@@ -4,8 +4,8 @@
 const TIMEOUT_MS = 4_000;
 
 /**
- * Whether a low-latency master leads to a running list with parts. Both are asked: an edge that is
- * reached but has no media would be left again at once.
+ * Whether a low-latency master leads to a list to which parts are being added. Both are asked: an
+ * edge that is reached but gets no media would be left again at once.
  */
 export async function edgeAnswers(master: string, signal: AbortSignal): Promise<boolean> {
   const deadline = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
@@ -16,7 +16,7 @@ export async function edgeAnswers(master: string, signal: AbortSignal): Promise<
       return false;
     }
     const list = await textOf(new URL(variant, variants.url).href, deadline);
-    return list !== null && isRunningWithParts(list.text);
+    return list !== null && isFlowing(list.text);
   } catch {
     // Unreachable, too slow, or no longer wanted.
     return false;
@@ -29,8 +29,12 @@ export function firstUri(playlist: string): string | null {
   return line?.trim() ?? null;
 }
 
-export function isRunningWithParts(playlist: string): boolean {
-  return playlist.includes("#EXT-X-PART:") && !playlist.includes("#EXT-X-ENDLIST");
+/**
+ * Whether the next part is announced: parts alone stay listed for some seconds after the broadcaster
+ * has gone.
+ */
+export function isFlowing(playlist: string): boolean {
+  return playlist.includes("#EXT-X-PRELOAD-HINT:") && !playlist.includes("#EXT-X-ENDLIST");
 }
 
 async function textOf(

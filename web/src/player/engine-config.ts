@@ -37,18 +37,26 @@ const LOW_LATENCY: Partial<HlsConfig> = {
   // is gone. An edge that fails is left for the plain playlists after one more try.
   manifestLoadPolicy: policy(3_000, 0, 300),
   playlistLoadPolicy: policy(8_000, 1, 300),
-  fragLoadPolicy: policy(4_000, 2, 200),
+  // Of the past whole segments come from storage: slow lines need a while for one. Whether the live
+  // comes in time is watched by `ListVitals`.
+  fragLoadPolicy: policy(4_000, 2, 200, 20_000),
 };
 
 export const configFor = (kind: SourceKind): Partial<HlsConfig> =>
   kind === "low-latency" ? LOW_LATENCY : PLAIN;
 
-function policy(timeoutMs: number, retries: number, delayMs: number): LoadPolicy {
+/** @param totalMs what a whole answer may take, as long as its first byte if not given */
+function policy(
+  firstByteMs: number,
+  retries: number,
+  delayMs: number,
+  totalMs = firstByteMs,
+): LoadPolicy {
   const retry = { maxNumRetry: retries, retryDelayMs: delayMs, maxRetryDelayMs: 2 * delayMs };
   return {
     default: {
-      maxTimeToFirstByteMs: timeoutMs,
-      maxLoadTimeMs: timeoutMs,
+      maxTimeToFirstByteMs: firstByteMs,
+      maxLoadTimeMs: totalMs,
       timeoutRetry: retry,
       errorRetry: retry,
     },

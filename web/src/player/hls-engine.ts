@@ -132,15 +132,20 @@ export class HlsEngine {
     const range = this.seekableRange;
     if (range) {
       const wanted = this.video.currentTime + seconds;
-      this.video.currentTime = Math.min(Math.max(wanted, range[0]), range[1]);
+      const to = Math.min(Math.max(wanted, range[0]), range[1]);
+      this.viewerSeeks(to);
+      this.video.currentTime = to;
     }
+  }
+
+  /** The viewer is about to be taken to `to`, a time of the media element. */
+  viewerSeeks(to: number): void {
+    this.#keeper.sought(to);
   }
 
   /** Starts over after the stream was given up. */
   retry(): void {
-    this.#givenUp = false;
-    this.#window.close();
-    this.#window.open(now());
+    this.#tryAnew();
     this.#choice.askSoon(now());
     this.#renew();
     this.#tick();
@@ -219,7 +224,7 @@ export class HlsEngine {
   }
 
   #onError(data: ErrorData): void {
-    if (!data.fatal || this.video.ended) {
+    if (!data.fatal || this.video.ended || this.#givenUp) {
       return;
     }
     const at = now();
@@ -274,9 +279,18 @@ export class HlsEngine {
   }
 
   #recovered(): void {
-    clearTimeout(this.#retryTimer);
-    this.#window.close();
+    // What was under way when the stream was given up, and comes late, is no sign of life.
+    if (!this.#givenUp) {
+      clearTimeout(this.#retryTimer);
+      this.#window.close();
+    }
+  }
+
+  /** A stream that was given up is no longer; whatever comes next has a whole window to come. */
+  #tryAnew(): void {
     this.#givenUp = false;
+    this.#window.close();
+    this.#window.open(now());
   }
 
   // — the edge —
@@ -305,6 +319,9 @@ export class HlsEngine {
       return;
     }
     if (answers && this.#mayMove) {
+      if (this.#givenUp) {
+        this.#tryAnew();
+      }
       this.#choice.takeEdge(now());
       this.#beginAt = null;
       this.#renew(null);
@@ -313,9 +330,13 @@ export class HlsEngine {
     }
   }
 
-  /** The edge is watched for being gone; not while the picture stands by choice or at its end. */
+  /**
+   * The edge is watched for being gone; not while the picture stands by choice or at its end, nor
+   * once the broadcast was given up: nothing is asked of the edge then.
+   */
   get #usesEdge(): boolean {
-    return this.#source === "low-latency" && !this.video.paused && !this.video.ended;
+    const stands = this.video.paused || this.video.ended || this.#givenUp;
+    return this.#source === "low-latency" && !stands;
   }
 
   /** Nobody is moved who watches the past, has paused, or has seen the end come. */
@@ -341,7 +362,7 @@ export class HlsEngine {
     if (this.#window.isOver(at) && !this.#givenUp) {
       this.#giveUp();
     }
-    if (this.#usesEdge && this.#vitals.edgeIsGone(at)) {
+    if (this.#usesEdge && this.#vitals.edgeIsGone(at, this.#keeper.follows)) {
       this.#fallBack();
     } else if (this.#mayMove && this.#choice.isDue(at, this.#autoplay.started)) {
       void this.#askEdge();

@@ -22,6 +22,11 @@ const SILENT_TARGETS = 4;
 /** An edge whose lists go on while nothing can be played for this long is of no use either. */
 const DRY_MS = 4_000;
 const DRY_S = 0.1;
+/**
+ * Who looks several times a second and did not for this long was asleep: a machine, or a page whose
+ * timers the browser held back. What did not come meanwhile proves nothing.
+ */
+const ASLEEP_MS = 2_000;
 
 export class ListVitals {
   #list: ListEnd | null = null;
@@ -29,21 +34,30 @@ export class ListVitals {
   #heardAt: number;
   #advancedAt: number;
   #wetAt: number;
+  #lookedAt: number;
 
   constructor(now: number) {
-    this.#heardAt = this.#advancedAt = this.#wetAt = now;
+    this.#heardAt = this.#advancedAt = this.#wetAt = this.#lookedAt = now;
   }
 
   listed(now: number, list: ListEnd): void {
     if (!this.#list || !list.live || isFurther(list, this.#list)) {
+      if (this.isStale(now, "low-latency")) {
+        // What was not listed could not be played: only from now on is it the edge's fault.
+        this.#wetAt = now;
+      }
       this.#advancedAt = now;
     }
     this.#list = list;
     this.#heardAt = now;
   }
 
-  /** So many seconds of media lie ahead of the picture. */
+  /** So many seconds of media lie ahead of the picture. To be told several times a second. */
   buffered(now: number, aheadS: number): void {
+    if (now - this.#lookedAt > ASLEEP_MS) {
+      this.#heardAt = this.#advancedAt = this.#wetAt = now;
+    }
+    this.#lookedAt = now;
     if (aheadS >= DRY_S) {
       this.#wetAt = now;
     }
@@ -58,15 +72,18 @@ export class ListVitals {
     return now - this.#advancedAt > list.targetduration * STALE_TARGETS[source] * 1_000;
   }
 
-  /** The edge says nothing, or what it says cannot be played. */
-  edgeIsGone(now: number): boolean {
+  /**
+   * The edge says nothing, or what it says cannot be played. Only who watches the live can tell the
+   * latter: the past comes from storage, which is no faster by another playlist.
+   */
+  edgeIsGone(now: number, followsLive: boolean): boolean {
     const list = this.#list;
     if (!list?.live) {
       return false;
     }
     const silent = now - this.#heardAt > list.targetduration * SILENT_TARGETS * 1_000;
-    const useless = now - this.#wetAt > DRY_MS && !this.isStale(now, "low-latency");
-    return silent || useless;
+    const dry = now - this.#wetAt > DRY_MS && !this.isStale(now, "low-latency");
+    return silent || (followsLive && dry);
   }
 }
 

@@ -161,4 +161,51 @@ describe("the keeper of the live", () => {
     ticks(20);
     expect(video.seeks).toHaveLength(2);
   });
+
+  describe("while it is not known where playback is", () => {
+    const seek = (to: number) => {
+      keeper.sought(to);
+      video.currentTime = to;
+    };
+
+    test("a step back right after another source came is a choice of the past", () => {
+      keeper.restart();
+      seek(80);
+      ticks(40);
+      expect(video.seeks).toEqual([80]);
+      expect(keeper.follows).toBe(false);
+    });
+
+    test("and so is one while a jump to live waits for its media", () => {
+      stall(1_500);
+      live = 130;
+      video.bufferedTo = 130.6;
+      ticks(1);
+      expect(video.seeks).toEqual([130]);
+      seek(110);
+      ticks(60);
+      expect(video.seeks).toEqual([130, 110]);
+      expect(keeper.follows).toBe(false);
+    });
+
+    test("steps of the engine to where it begins are none", () => {
+      keeper.restart();
+      video.currentTime = 60;
+      ticks(1);
+      expect(keeper.follows).toBe(true);
+    });
+
+    test("a long pause is a choice of the past, a short one is caught up", () => {
+      for (const [pausedS, follows] of [
+        [3, true],
+        [30, false],
+      ] as const) {
+        keeper.restart();
+        video.dispatchEvent(new Event("pause"));
+        now += pausedS * 1_000;
+        video.dispatchEvent(new Event("play"));
+        expect(keeper.follows).toBe(follows);
+      }
+    });
+  });
 });

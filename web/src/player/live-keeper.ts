@@ -35,6 +35,7 @@ export class LiveKeeper {
   /** Where playback was last, `null` before it began (again). */
   #lastTime: number | null = null;
   #stalledAt: number | null = null;
+  #pausedAt: number | null = null;
   #jumpedAt = Number.NEGATIVE_INFINITY;
 
   /**
@@ -48,12 +49,14 @@ export class LiveKeeper {
   ) {
     video.addEventListener("seeking", this.#onSeeking);
     video.addEventListener("waiting", this.#onWaiting);
+    video.addEventListener("pause", this.#onPause);
     video.addEventListener("play", this.#onPlay);
   }
 
   dispose(): void {
     this.video.removeEventListener("seeking", this.#onSeeking);
     this.video.removeEventListener("waiting", this.#onWaiting);
+    this.video.removeEventListener("pause", this.#onPause);
     this.video.removeEventListener("play", this.#onPlay);
   }
 
@@ -68,6 +71,18 @@ export class LiveKeeper {
     const live = this.livePosition();
     if (live !== null) {
       this.#jump(live);
+    }
+  }
+
+  /**
+   * The viewer goes to `to`. Steps of the engine's own cannot be told from a viewer's by the media
+   * element alone, above all before it is known where playback is.
+   */
+  sought(to: number): void {
+    const live = this.livePosition();
+    if (live !== null) {
+      this.#following.moved(this.#lastTime ?? Number.POSITIVE_INFINITY, to, live);
+      this.#pace.restart();
     }
   }
 
@@ -146,11 +161,16 @@ export class LiveKeeper {
     }
   };
 
+  #onPause = (): void => {
+    this.#pausedAt ??= this.now();
+  };
+
   #onPlay = (): void => {
+    const pausedS = this.#pausedAt === null ? 0 : (this.now() - this.#pausedAt) / 1_000;
+    this.#pausedAt = null;
     const live = this.livePosition();
-    if (this.#lastTime !== null && live !== null) {
-      this.#following.resumed(live - this.video.currentTime);
-    }
+    const isKnown = this.#lastTime !== null && live !== null;
+    this.#following.resumed(isKnown ? live - this.video.currentTime : pausedS);
   };
 }
 

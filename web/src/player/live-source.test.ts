@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { edgeAnswers, firstUri, isRunningWithParts } from "./edge-probe";
+import { edgeAnswers, firstUri, isFlowing } from "./edge-probe";
 import { type ListEnd, ListVitals } from "./list-vitals";
 import { LiveFollowing } from "./live-following";
 import { positionOf } from "./program-date";
@@ -133,31 +133,80 @@ describe("the vitals of a list", () => {
     ...change,
   });
 
+  /** Looks ten times a second, as the engine does; true if the edge was ever given up. */
+  const looks = (
+    vitals: ListVitals,
+    [from, to]: [number, number],
+    { aheadS = 0, follows = true, lists = () => null as ListEnd | null | undefined } = {},
+  ) => {
+    let isGone = false;
+    for (let at = from; at <= to; at += 100) {
+      const listed = lists();
+      if (listed) {
+        vitals.listed(at, listed);
+      }
+      vitals.buffered(at, aheadS);
+      isGone ||= vitals.edgeIsGone(at, follows);
+    }
+    return isGone;
+  };
+
   test("an edge that answers nothing new is stale, and it is not gone", () => {
     const vitals = new ListVitals(0);
-    for (let at = 0; at <= 20_000; at += 2_500) {
-      vitals.listed(at, list());
-    }
+    expect(looks(vitals, [0, 20_000], { lists: () => list() })).toBe(false);
     expect(vitals.isStale(20_000, "low-latency")).toBe(true);
-    expect(vitals.edgeIsGone(20_000)).toBe(false);
   });
 
   test("an edge that says nothing is gone", () => {
     const vitals = new ListVitals(0);
     vitals.listed(0, list());
-    vitals.buffered(7_900, 1);
-    expect(vitals.edgeIsGone(8_000)).toBe(false);
-    expect(vitals.edgeIsGone(8_001)).toBe(true);
+    expect(looks(vitals, [0, 8_000], { aheadS: 1 })).toBe(false);
+    expect(vitals.edgeIsGone(8_001, true)).toBe(true);
   });
+
+  const growing = (from: number) => {
+    let lastPartIndex = from;
+    return () => {
+      lastPartIndex += 1;
+      return list({ lastPartIndex });
+    };
+  };
 
   test("an edge whose lists go on and whose media does not come is gone", () => {
     const vitals = new ListVitals(0);
-    for (let at = 0; at <= 4_200; at += 200) {
-      vitals.listed(at, list({ lastPartIndex: at / 200 }));
-      vitals.buffered(at, 0);
-    }
-    expect(vitals.edgeIsGone(4_000)).toBe(false);
-    expect(vitals.edgeIsGone(4_200)).toBe(true);
+    const lists = growing(0);
+    expect(looks(vitals, [0, 4_000], { lists })).toBe(false);
+    expect(looks(vitals, [4_100, 4_200], { lists })).toBe(true);
+  });
+
+  test("who watches the past waits for storage, by whichever list", () => {
+    const vitals = new ListVitals(0);
+    expect(looks(vitals, [0, 30_000], { lists: growing(0), follows: false })).toBe(false);
+  });
+
+  for (const awayS of [4, 10, 30]) {
+    test(`a broadcaster back after ${awayS} s has not made the edge useless`, () => {
+      const vitals = new ListVitals(0);
+      const back = awayS * 1_000;
+      looks(vitals, [0, 600], { aheadS: 0.6, lists: growing(0) });
+      expect(looks(vitals, [700, back - 100], { lists: () => list({ lastPartIndex: 7 }) })).toBe(
+        false,
+      );
+      // The list comes first, its part takes a while.
+      vitals.listed(back + 10, list({ lastPartIndex: 8 }));
+      expect(looks(vitals, [back + 60, back + 4_000], { lists: growing(8) })).toBe(false);
+      // … but not for ever.
+      expect(looks(vitals, [back + 4_060, back + 4_300], { lists: growing(60) })).toBe(true);
+    });
+  }
+
+  test("who wakes from sleep hears the edge before judging it", () => {
+    const vitals = new ListVitals(0);
+    looks(vitals, [0, 1_000], { aheadS: 0.5, lists: growing(0) });
+    const woken = 3_600_000;
+    expect(looks(vitals, [woken, woken + 3_000])).toBe(false);
+    expect(vitals.isStale(woken + 2_900, "low-latency")).toBe(false);
+    expect(looks(vitals, [woken + 3_100, woken + 8_200])).toBe(true);
   });
 
   test("a part more is news, a plain list is given three target durations", () => {
@@ -173,7 +222,7 @@ describe("the vitals of a list", () => {
     const vitals = new ListVitals(0);
     vitals.listed(0, list({ live: false }));
     expect(vitals.isStale(1e9, "plain")).toBe(false);
-    expect(vitals.edgeIsGone(1e9)).toBe(false);
+    expect(vitals.edgeIsGone(1e9, true)).toBe(false);
   });
 });
 
@@ -234,7 +283,8 @@ describe("the hold after trouble", () => {
 
 describe("the question to the edge", () => {
   const MASTER = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n720p/playlist.m3u8\n";
-  const RUNNING = '#EXTM3U\n#EXT-X-PART:DURATION=0.2,URI="a.ts"\n';
+  const INTERRUPTED = '#EXTM3U\n#EXT-X-PART:DURATION=0.2,URI="a.ts"\n';
+  const RUNNING = `${INTERRUPTED}#EXT-X-PRELOAD-HINT:TYPE=PART,URI="b.ts"\n`;
 
   const served = (files: Record<string, string>) =>
     vi.stubGlobal("fetch", async (url: string) => {
@@ -258,6 +308,14 @@ describe("the question to the edge", () => {
     expect(await ask()).toBe(false);
   });
 
+  test("is answered by no while the broadcaster is away, though parts are still listed", async () => {
+    served({
+      "http://h/stream/x/master.m3u8": MASTER,
+      "http://h/stream/x/720p/playlist.m3u8": INTERRUPTED,
+    });
+    expect(await ask()).toBe(false);
+  });
+
   test("is answered by no for whatever fails", async () => {
     served({});
     expect(await ask()).toBe(false);
@@ -270,6 +328,6 @@ describe("the question to the edge", () => {
   test("reads playlists with any line ends", () => {
     expect(firstUri("#EXTM3U\r\n\r\na/b.m3u8\r\n")).toBe("a/b.m3u8");
     expect(firstUri("#EXTM3U\n")).toBe(null);
-    expect(isRunningWithParts(`${RUNNING}#EXT-X-ENDLIST\n`)).toBe(false);
+    expect(isFlowing(`${RUNNING}#EXT-X-ENDLIST\n`)).toBe(false);
   });
 });

@@ -74,4 +74,13 @@ export function engineOf(player: Player): HlsEngine | null {
   return handler instanceof EngineSourceHandler ? handler.engine : null;
 }
 
+// The progress bar goes past the engine, straight to the media element; it is told beforehand.
+videojs.use(HLS_TYPE, (player: Player) => ({
+  setSource: (source: Source, next: (error: null, source: Source) => void) => next(null, source),
+  setCurrentTime: (time: number) => {
+    engineOf(player)?.viewerSeeks(time);
+    return time;
+  },
+}));
+
 export { videojs };

@@ -4,7 +4,7 @@
 //! kilobytes that lie in memory ready to go. A service that has such answers looks at each request
 //! first; what it has no such answer for goes the way of all others, and is logged.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -32,4 +32,6 @@ pub(super) struct Answers {
     pub router: Router,
     /// Asked first.
     pub express: SharedExpress,
+    /// How long a client may take over one.
+    pub longest: Option<Duration>,
 }

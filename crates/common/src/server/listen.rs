@@ -23,6 +23,7 @@ use tower::ServiceExt;
 
 use super::{
     Lifecycle, Lingering,
+    answer_limit::AnswerLimited,
     express::Answers,
     framing::{Doubt, Framing},
     unread::Reading,
@@ -74,13 +75,17 @@ pub(super) async fn accept(
 async fn serve(
     stream: TcpStream,
     peer: SocketAddr,
-    Answers { router, express }: Answers,
+    Answers {
+        router,
+        express,
+        longest,
+    }: Answers,
     lifecycle: Lifecycle,
 ) {
     // Small answers are complete messages; waiting for more only delays them.
     let _ = stream.set_nodelay(true);
     give_up_after(USER_TIMEOUT, &stream);
-    let watched = Watched::new(Lingering::new(stream));
+    let watched = Watched::new(AnswerLimited::new(Lingering::new(stream), longest));
     let doubt = watched.doubt();
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         let express = express.as_ref().filter(|_| !doubt.is_raised());

@@ -155,9 +155,13 @@ impl LiveRendition {
         self.is_flowing = true;
     }
 
-    /// The open segment is whole, or a number that had no parts is listed.
+    /// The open segment is whole, or a number that had no parts is listed. Of a number that turns out
+    /// to be a gap the parts that were shown are missing, too.
     pub fn push_segment(&mut self, entry: Entry) {
-        if let Some(open) = self.open.take_if(|open| open.entry.msn <= entry.msn) {
+        if let Some(mut open) = self.open.take_if(|open| open.entry.msn <= entry.msn) {
+            if entry.gap || open.entry.msn < entry.msn {
+                open.parts.list.iter_mut().for_each(|part| part.gap = true);
+            }
             self.recent.push_back(open.parts);
         }
         self.timeline.push(entry);

@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    rendition::{PlaylistRequest, ReloadError, Reloaded, Rendition, SegmentPlace},
+    rendition::{NoPart, PlaylistRequest, ReloadError, Reloaded, Rendition, SegmentPlace},
     text::Text,
 };
 use crate::output::uploader::Outcome;
@@ -122,6 +122,17 @@ impl LiveStream {
         self.renditions.values().for_each(Rendition::pause);
     }
 
+    /// Another process goes on from what viewers know by now: nothing is added here any more, or one
+    /// number would mean two things.
+    pub fn give_way(&self) {
+        self.renditions.values().for_each(Rendition::give_way);
+    }
+
+    /// Whether another process goes on with the broadcast.
+    pub fn gives_way(&self) -> bool {
+        self.renditions.values().any(Rendition::gives_way)
+    }
+
     /// The broadcast is over.
     pub fn end(&self) {
         self.renditions.values().for_each(Rendition::end);
@@ -171,11 +182,10 @@ impl LiveStream {
     }
 
     /// A part's bytes; the one that comes next is waited for.
-    pub async fn part(&self, name: &PartName) -> Option<Bytes> {
-        if name.broadcast != self.broadcast {
-            return None;
-        }
-        let rendition = self.renditions.get(&name.rung)?;
+    pub async fn part(&self, name: &PartName) -> Result<Bytes, NoPart> {
+        let rendition = self.renditions.get(&name.rung);
+        let rendition = rendition.filter(|_| name.broadcast == self.broadcast);
+        let rendition = rendition.ok_or(NoPart::Unknown)?;
         rendition.part(name, &self.retired).await
     }
 

@@ -79,13 +79,19 @@ impl Media {
         self.open.take_if(|open| open.msn <= msn);
     }
 
-    /// Storage took a segment, or did not.
+    /// Storage took a segment, or did not. Word of the disk may come after word of storage, from
+    /// another task, and means nothing then: a segment that waits for either is held.
     pub fn settle(&mut self, msn: u64, outcome: Outcome) {
-        match outcome {
-            Outcome::OnDisk => self.on_disk.insert(msn),
-            Outcome::Stored | Outcome::Lost => self.on_disk.remove(&msn),
-        };
-        if let Some(held) = self.segments.iter_mut().find(|held| held.entry.msn == msn) {
+        let held = self.segments.iter_mut().find(|held| held.entry.msn == msn);
+        if outcome == Outcome::OnDisk {
+            if let Some(held) = held.filter(|held| held.outcome.is_none()) {
+                held.outcome = Some(outcome);
+                self.on_disk.insert(msn);
+            }
+            return;
+        }
+        self.on_disk.remove(&msn);
+        if let Some(held) = held {
             held.outcome = Some(outcome);
         }
     }
@@ -142,5 +148,50 @@ impl Media {
         let open: usize = open.map(Bytes::len).sum();
         let segments: usize = self.segments.iter().map(|held| held.bytes.len()).sum();
         open + segments
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use marquee_hls::Entry;
+
+    use super::*;
+
+    fn segment(msn: u64) -> Entry {
+        Entry {
+            msn,
+            uri: format!("{msn}.ts"),
+            duration_ms: 2000,
+            discontinuity: false,
+            gap: false,
+            start_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_segment_that_storage_took_does_not_wait_on_disk_whatever_is_said_later() {
+        for outcome in [Outcome::Stored, Outcome::Lost] {
+            let mut media = Media::default();
+            media.push_segment(segment(1), Bytes::from_static(b"media"));
+            media.settle(1, outcome);
+            media.settle(1, Outcome::OnDisk);
+            assert!(!media.waits_on_disk(1), "held here, {outcome:?}");
+            for msn in 2..12 {
+                media.push_segment(segment(msn), Bytes::from_static(b"media"));
+            }
+            media.forget();
+            media.settle(1, Outcome::OnDisk);
+            assert!(!media.waits_on_disk(1), "no longer held, {outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_segment_waits_on_disk_until_storage_takes_it() {
+        let mut media = Media::default();
+        media.push_segment(segment(1), Bytes::from_static(b"media"));
+        media.settle(1, Outcome::OnDisk);
+        assert!(media.waits_on_disk(1));
+        media.settle(1, Outcome::Stored);
+        assert!(!media.waits_on_disk(1));
     }
 }

@@ -5,6 +5,10 @@ local address, epoch, life_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local present = redis.call('GET', KEYS[1])
 local writer = redis.call('GET', KEYS[2]) or ''
 local own = epoch .. ' ' .. address
+if present and redis.call('PTTL', KEYS[1]) == -1 then
+    -- No edge writes without an end: an operator pinned it, maybe to an edge, maybe to this very one.
+    return present == address and 'ours' or 'operator'
+end
 if present and present ~= address then
     local their_epoch, their_address = string.match(writer, '^(%d+) (.+)$')
     if their_address ~= present then
@@ -15,9 +19,6 @@ if present and present ~= address then
     end
 elseif present == address and writer == own and redis.call('PTTL', KEYS[1]) > life_ms * 0.6 then
     -- A write would tell every proxy to ask again.
-    return 'ours'
-elseif present == address and redis.call('PTTL', KEYS[1]) == -1 then
-    -- An operator pinned it to this very edge.
     return 'ours'
 end
 redis.call('SET', KEYS[1], address, 'PX', life_ms)

@@ -51,6 +51,17 @@ pub enum ReloadError {
     TooFar,
 }
 
+/// A part cannot be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoPart {
+    /// It is not here and will not come, or no longer here.
+    #[error("there is no such part")]
+    Unknown,
+    /// It was announced and waited for, and did not come.
+    #[error("that part did not come in time")]
+    Late,
+}
+
 /// Where a segment is.
 #[derive(Clone, Debug)]
 pub enum SegmentPlace {
@@ -76,6 +87,8 @@ struct State {
     media: Media,
     full: Option<Arc<Text>>,
     delta: Option<Arc<Text>>,
+    /// Whether another process goes on from what is listed here.
+    gives_way: bool,
 }
 
 impl Rendition {
@@ -88,20 +101,21 @@ impl Rendition {
                 media: Media::default(),
                 full: None,
                 delta: None,
+                gives_way: false,
             }),
             changes,
         }
     }
 
     pub fn push_part(&self, segment: &SegmentName, part: Part, bytes: Bytes) {
-        self.change(|state| {
+        self.grow(|state| {
             state.live.push_part(segment, part);
             state.media.push_part(segment.msn, segment.epoch, bytes);
         });
     }
 
     pub fn push_segment(&self, entry: Entry, bytes: Bytes) {
-        self.change(|state| {
+        self.grow(|state| {
             state.media.push_segment(entry.clone(), bytes);
             state.live.push_segment(entry);
             state.forget();
@@ -109,7 +123,7 @@ impl Rendition {
     }
 
     pub fn push_gap(&self, entry: Entry) {
-        self.change(|state| {
+        self.grow(|state| {
             state.media.push_gap(entry.msn);
             state.live.push_segment(entry);
             state.forget();
@@ -124,6 +138,17 @@ impl Rendition {
 
     pub fn pause(&self) {
         self.change(|state| state.live.pause());
+    }
+
+    pub fn give_way(&self) {
+        self.change(|state| {
+            state.gives_way = true;
+            state.live.pause();
+        });
+    }
+
+    pub fn gives_way(&self) -> bool {
+        self.state().gives_way
     }
 
     pub fn end(&self) {
@@ -183,22 +208,28 @@ impl Rendition {
     }
 
     /// A part's bytes; the next part is waited for while it is announced.
-    pub async fn part(&self, name: &PartName, retired: &CancellationToken) -> Option<Bytes> {
+    pub async fn part(
+        &self,
+        name: &PartName,
+        retired: &CancellationToken,
+    ) -> Result<Bytes, NoPart> {
         let deadline = Instant::now() + LONGEST_WAIT;
         let mut changes = self.changes.subscribe();
         loop {
             {
                 let state = self.state();
                 if let Some(bytes) = state.media.part(name) {
-                    return Some(bytes);
+                    return Ok(bytes);
                 }
                 if state.live.hint() != Some(*name) {
-                    return None;
+                    return Err(NoPart::Unknown);
                 }
             }
             tokio::select! {
-                woken = timeout_at(deadline, changes.changed()) => woken.ok()?.ok()?,
-                () = retired.cancelled() => return None,
+                woken = timeout_at(deadline, changes.changed()) => {
+                    woken.map_err(|_| NoPart::Late)?.map_err(|_| NoPart::Unknown)?;
+                }
+                () = retired.cancelled() => return Err(NoPart::Unknown),
             }
         }
     }
@@ -217,6 +248,15 @@ impl Rendition {
         } else {
             SegmentPlace::Unknown
         }
+    }
+
+    /// Takes what was cut, unless it is another process's to show.
+    fn grow(&self, grow: impl FnOnce(&mut State)) {
+        self.change(|state| {
+            if !state.gives_way {
+                grow(state);
+            }
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {

@@ -5,10 +5,14 @@
 //! nobody who watches: proxies lose the route when its life is over, and players fall back to the
 //! plain playlists.
 
-use std::{collections::HashMap, sync::LazyLock, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use marquee_common::{contract::StreamId, redis::RedisClient};
-use redis::{RedisResult, Script};
+use redis::{RedisError, RedisResult, Script};
 use tokio_util::sync::CancellationToken;
 
 use super::{Edge, LiveStream};
@@ -43,6 +47,8 @@ enum Owner {
     Ours,
     Operator,
     NewerEdge,
+    /// Nobody's: what stands in Redis is no route.
+    Unreadable,
 }
 
 impl Routing {
@@ -71,24 +77,33 @@ impl Routing {
         self.keep(&[]).await;
     }
 
-    async fn keep(&mut self, streams: &[std::sync::Arc<LiveStream>]) {
+    async fn keep(&mut self, streams: &[Arc<LiveStream>]) {
         let gone: Vec<_> = self
             .routes
             .iter()
             .filter(|(id, _)| !streams.iter().any(|stream| stream.stream_id() == **id))
             .map(|(id, route)| (*id, *route))
             .collect();
+        let mut is_away = false;
         for (id, route) in gone {
-            if let Err(error) = self.unregister(id, route.epoch).await {
-                self.failed(&error);
-            }
             // Not tried again: it has a short life.
             self.routes.remove(&id);
+            if is_away {
+                continue;
+            }
+            if let Err(error) = self.unregister(id, route.epoch).await {
+                self.failed(&error);
+                is_away = !is_of_another_type(&error);
+            }
         }
         for stream in streams {
             let (id, epoch) = (stream.stream_id(), stream.epoch());
             match self.register(id, epoch).await {
-                Ok(owner) => self.registered(id, Route { epoch, owner }),
+                Ok(owner) => self.registered(stream, Route { epoch, owner }),
+                Err(error) if is_of_another_type(&error) => {
+                    self.failed(&error);
+                    self.unreadable(id, epoch, &error);
+                }
                 Err(error) => {
                     self.failed(&error);
                     break;
@@ -126,10 +141,14 @@ impl Routing {
             .await
     }
 
-    fn registered(&mut self, id: StreamId, route: Route) {
+    fn registered(&mut self, stream: &Arc<LiveStream>, route: Route) {
+        let id = stream.stream_id();
         if self.is_away {
             self.is_away = false;
             tracing::info!("Redis is back; routes to this edge are kept again");
+        }
+        if route.owner == Owner::NewerEdge {
+            self.edge.viewers_are_led_elsewhere(stream);
         }
         let former = self.routes.insert(id, route);
         if former.map(|former| former.owner) == Some(route.owner) {
@@ -145,12 +164,27 @@ impl Routing {
                 stream_id = %id,
                 "another edge serves this stream under a newer epoch"
             ),
+            Owner::Unreadable => {}
         }
     }
 
-    fn failed(&mut self, error: &redis::RedisError) {
+    /// Redis refuses this stream's keys, and goes on with the others.
+    fn unreadable(&mut self, id: StreamId, epoch: u64, error: &RedisError) {
+        let owner = Owner::Unreadable;
+        let former = self.routes.insert(id, Route { epoch, owner });
+        if former.is_none_or(|former| former.owner != owner) {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                stream_id = %id,
+                "what stands in Redis under streams:{id} or edge:{id} is no route; viewers of this \
+                 stream are led nowhere until it is deleted"
+            );
+        }
+    }
+
+    fn failed(&mut self, error: &RedisError) {
         metrics::counter!("transcoder_edge_route_failures_total").increment(1);
-        if !self.is_away {
+        if !self.is_away && !is_of_another_type(error) {
             self.is_away = true;
             tracing::warn!(
                 error = error as &dyn std::error::Error,
@@ -160,11 +194,12 @@ impl Routing {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a handful of streams, some MB")]
-    fn measure(&self, streams: &[std::sync::Arc<LiveStream>]) {
+    fn measure(&self, streams: &[Arc<LiveStream>]) {
         for (label, owner) in [
             ("ours", Owner::Ours),
             ("operator", Owner::Operator),
             ("newer_edge", Owner::NewerEdge),
+            ("unreadable", Owner::Unreadable),
         ] {
             let count = self
                 .routes
@@ -176,6 +211,11 @@ impl Routing {
         let bytes: usize = streams.iter().map(|stream| stream.bytes()).sum();
         metrics::gauge!("transcoder_edge_memory_bytes").set(bytes as f64);
     }
+}
+
+/// Whether one stream's keys are at fault, so that others fare better.
+fn is_of_another_type(error: &RedisError) -> bool {
+    error.code() == Some("WRONGTYPE")
 }
 
 fn route_key(id: StreamId) -> String {

@@ -1,7 +1,7 @@
 //! The live edge's answers (RFC 8216bis section 6.2).
 //!
 //! A playlist or a part that is there, or comes while it is waited for, goes by [`Express`]: each viewer
-//! asks for ten of them a second. All the rest, and every error, goes by the routes.
+//! asks for ten of them a second. All the rest, and every error that is known at once, goes by the routes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,12 +15,12 @@ use bytes::Bytes;
 use marquee_common::{
     contract::StreamId,
     error::ApiError,
-    server::{Express, ExpressAnswer},
+    server::{Express, ExpressAnswer, Service},
 };
 use marquee_hls::{PartName, Rung, SegmentName};
 use metrics::Counter;
 
-use crate::edge::{Edge, LiveStream, PlaylistRequest, ReloadError, SegmentPlace, Text};
+use crate::edge::{Edge, LiveStream, NoPart, PlaylistRequest, ReloadError, SegmentPlace, Text};
 
 const PLAYLIST: HeaderValue = HeaderValue::from_static("application/vnd.apple.mpegurl");
 const TRANSPORT_STREAM: HeaderValue = HeaderValue::from_static("video/mp2t");
@@ -34,6 +34,9 @@ const FOR_A_MINUTE: HeaderValue = HeaderValue::from_static("public, max-age=60")
 /// Asks the proxy to join equal requests into one.
 const COALESCE: HeaderName = HeaderName::from_static("marquee-coalesce");
 const YES: HeaderValue = HeaderValue::from_static("1");
+/// Media that a viewer is so late with is of no use at the edge, and a part or a segment that is being
+/// sent keeps all of its segment's bytes.
+const LONGEST_ANSWER: Duration = Duration::from_mins(1);
 /// Storage that is away is asked again so much later.
 const STORAGE_RETRY: Duration = Duration::from_secs(2);
 
@@ -57,6 +60,14 @@ impl LiveEdge {
             playlists: metrics::counter!("transcoder_edge_playlists_total"),
             parts: metrics::counter!("transcoder_edge_parts_total"),
         }
+    }
+
+    /// Serves it: by its routes, past the layers where it can, and to nobody for too long.
+    pub fn add_to(self, service: Service) -> Service {
+        service
+            .raw_routes(self.routes())
+            .express(self)
+            .longest_answer(LONGEST_ANSWER)
     }
 
     fn find(&self, stream_id: StreamId) -> Result<Arc<LiveStream>, ApiError> {
@@ -88,9 +99,17 @@ impl Express for LiveEdge {
         let name = PartName::from_uri(rung, file).ok()?;
         let answered = self.parts.clone();
         Some(Box::pin(async move {
-            let bytes = stream.part(&name).await?;
-            answered.increment(1);
-            Some(transport_stream(bytes))
+            match stream.part(&name).await {
+                Ok(bytes) => {
+                    answered.increment(1);
+                    Some(transport_stream(bytes))
+                }
+                Err(NoPart::Unknown) => None,
+                // The routes would wait for it as long again.
+                Err(NoPart::Late) => {
+                    Some(allow_all_origins(ApiError::not_found().into_response()).await)
+                }
+            }
         }))
     }
 }
@@ -122,8 +141,8 @@ pub async fn media(
         return Ok(playlist(&reloaded.text, kept(reloaded.is_final), gzip));
     }
     if let Ok(name) = PartName::from_uri(rung, &file) {
-        let bytes = stream.part(&name).await.ok_or_else(ApiError::not_found)?;
-        return Ok(transport_stream(bytes));
+        let bytes = stream.part(&name).await;
+        return Ok(transport_stream(bytes.map_err(|_| ApiError::not_found())?));
     }
     let name = SegmentName::from_uri(rung, &file).map_err(|_| ApiError::not_found())?;
     match stream.segment(&name) {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use marquee_common::contract::ingest::{EndData, HealthData, TranscoderEventKind};
+use marquee_common::contract::ingest::{
+    DisconnectReason, EndData, HealthData, TranscoderEventKind,
+};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior},
@@ -166,6 +168,12 @@ impl Session {
 
     /// Ends the encoder as the reason asks, so that what it was fed is cut.
     async fn finish_run(&mut self, end: RunEnd, encoder: Encoder, cutter: &Cutter) -> RunEnd {
+        if let RunEnd::Told(command) = &end
+            && lets_go(command)
+            && let Some(output) = &self.output
+        {
+            output.give_way();
+        }
         match &end {
             RunEnd::CopyRefused(restart) => {
                 cutter.keep_below(restart.keep_segments);
@@ -242,6 +250,16 @@ impl Session {
             keyframe_interval_ms: source.keyframe_interval_ms,
         }));
     }
+}
+
+/// Whether somebody else writes the broadcast from now on.
+fn lets_go(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Word(Word::Superseded)
+            | Command::Disconnect(DisconnectReason::Replaced)
+            | Command::Abandon
+    )
 }
 
 /// Resolves when a flag is set; never when it cannot be any more.

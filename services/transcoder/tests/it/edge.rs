@@ -4,5 +4,8 @@ mod answers;
 mod five_minutes;
 mod live;
 mod routing;
+mod slow_client;
 mod storage_away;
+mod takeover;
 mod thousand_viewers;
+mod world;

@@ -11,67 +11,10 @@ use marquee_testkit::{
 use marquee_transcoder::ladder::TopRung;
 use tokio::time::Instant;
 
-use super::live::{GOP, Live, PART, PATIENCE, Server};
-use crate::storage::Storage;
-
-struct World {
-    storage: Storage,
-    server: Server,
-    live: Live,
-    broadcast: BroadcastId,
-}
-
-impl World {
-    async fn start() -> Self {
-        let storage = Storage::new().await;
-        let server = Server::start(&storage.context).await;
-        let broadcast = BroadcastId::new();
-        let live = Live::start(&storage.context, storage.stream_id, broadcast, 1, 1).await;
-        Self {
-            storage,
-            server,
-            live,
-            broadcast,
-        }
-    }
-
-    /// With a whole segment and three parts of the next.
-    async fn on_air() -> Self {
-        let mut world = Self::start().await;
-        world.live.parts(GOP / PART + 3);
-        world
-    }
-
-    fn id(&self) -> StreamId {
-        self.storage.stream_id
-    }
-
-    async fn status(&self, path: &str) -> u16 {
-        self.server.get(self.id(), path).await.status().as_u16()
-    }
-
-    /// A request that is not answered yet.
-    async fn held(&self, path: &str) -> Held {
-        let url = self.server.url(self.id(), path);
-        let mut held = tokio::spawn(self.server.client().get(url).send());
-        is_held(&mut held, path).await;
-        held
-    }
-
-    async fn text(&self, path: &str) -> String {
-        let response = self.server.get(self.id(), path).await;
-        assert_eq!(response.status(), 200, "{path}");
-        response.text().await.unwrap()
-    }
-}
-
-type Held = tokio::task::JoinHandle<reqwest::Result<reqwest::Response>>;
-
-/// An answer that is not held comes within this, on the slowest machine.
-async fn is_held(held: &mut Held, what: &str) {
-    let early = tokio::time::timeout(Duration::from_millis(200), held).await;
-    assert!(early.is_err(), "{what} is answered too early");
-}
+use super::{
+    live::{GOP, PART, PATIENCE},
+    world::{World, is_held},
+};
 
 #[tokio::test]
 async fn the_master_comes_with_the_first_segment_and_leads_to_every_rendition() {
@@ -265,6 +208,18 @@ async fn an_announced_part_is_waited_for_and_one_that_will_not_come_is_missing_a
 }
 
 #[tokio::test]
+async fn an_announced_part_that_does_not_come_is_waited_for_three_target_durations_and_no_longer() {
+    let world = World::on_air().await;
+    let playlist = Playlist::parse(&world.text("480p/playlist.m3u8").await);
+    let hint = format!("480p/{}", playlist.hint.unwrap());
+    let began = Instant::now();
+    // The encoder has stalled.
+    assert_eq!(world.status(&hint).await, 404);
+    let waited = began.elapsed();
+    assert!((Duration::from_secs(6)..Duration::from_secs(10)).contains(&waited));
+}
+
+#[tokio::test]
 async fn while_the_publisher_is_away_a_reload_is_answered_after_a_target_duration() {
     let mut world = World::on_air().await;
     let mut client = Client::default();
@@ -320,6 +275,10 @@ async fn a_number_of_which_parts_were_shown_is_not_used_twice() {
     let gaps: Vec<_> = playlist.segments.iter().map(|one| one.gap).collect();
     assert_eq!(gaps, [false, true, false]);
     assert!(playlist.segments[2].discontinuity);
+    for part in playlist.segments.iter().flat_map(|one| &one.parts) {
+        let status = world.status(&format!("360p/{}", part.uri)).await;
+        assert_eq!(status, if part.gap { 404 } else { 200 }, "{part:?}");
+    }
     let objects = &world.storage.context.objects;
     let key = marquee_transcoder::output::objects::playlist_key(world.id(), super::live::RUNGS[1]);
     eventually("storage lists the same", PATIENCE, || async {
@@ -364,53 +323,4 @@ async fn after_the_end_directives_mean_nothing() {
     live.output.stop().await;
     let after = server.get(storage.stream_id, "480p/playlist.m3u8").await;
     assert!(Playlist::parse(&after.text().await.unwrap()).ended);
-}
-
-#[tokio::test]
-async fn a_successor_goes_on_in_the_same_playlist_and_its_predecessors_viewers_are_let_go() {
-    let mut world = World::on_air().await;
-    world.live.end_run();
-    world.live.output.flush(PATIENCE).await;
-    let mut client = Client::default();
-    client.read(&world.text("480p/playlist.m3u8").await);
-
-    let elsewhere = marquee_transcoder::output::OutputContext {
-        edge: marquee_transcoder::edge::Edge::default(),
-        ..world.storage.context.clone()
-    };
-    let other = Server::start(&elsewhere).await;
-    let mut successor = Live::start(&elsewhere, world.id(), world.broadcast, 2, 11).await;
-    let held = world
-        .held("480p/playlist.m3u8?_HLS_msn=3&_HLS_part=0")
-        .await;
-    let began = Instant::now();
-    let World {
-        live,
-        server,
-        storage,
-        ..
-    } = world;
-    live.output.stop().await;
-    let unchanged = held.await.unwrap().unwrap();
-    assert_eq!(
-        (unchanged.status().as_u16(), began.elapsed() < PATIENCE),
-        (200, true)
-    );
-    client.read(&unchanged.text().await.unwrap());
-    assert_eq!(
-        server.get(storage.stream_id, "master.m3u8").await.status(),
-        404
-    );
-
-    successor.parts(2);
-    let text = other
-        .get(storage.stream_id, "480p/playlist.m3u8")
-        .await
-        .text()
-        .await
-        .unwrap();
-    let playlist = client.read(&text);
-    assert_eq!(playlist.next(), (11, 2));
-    assert!(playlist.open.discontinuity);
-    assert_eq!(playlist.segments.iter().filter(|one| one.gap).count(), 8);
 }

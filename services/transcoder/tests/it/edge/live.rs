@@ -50,9 +50,12 @@ impl Server {
     pub async fn start(context: &OutputContext) -> Self {
         let telemetry = telemetry::init("transcoder", &LogConfig::default());
         let edge = LiveEdge::new(context.edge.clone(), STORAGE_URL.into());
-        let service = Service::new("transcoder", telemetry, HttpConfig::default(), 0)
-            .raw_routes(edge.routes())
-            .express(edge);
+        let service = edge.add_to(Service::new(
+            "transcoder",
+            telemetry,
+            HttpConfig::default(),
+            0,
+        ));
         let lifecycle = service.lifecycle();
         let bound = service.bind().await.unwrap();
         let port = bound.local_addr().port();

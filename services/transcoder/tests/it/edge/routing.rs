@@ -49,15 +49,7 @@ impl Process {
         let stop = CancellationToken::new();
         let routing = Routing::new(edge.clone(), redis, address.to_owned());
         let task = tokio::spawn(routing.run(stop.clone()));
-        let broadcast = BroadcastTag::from(BroadcastId::new().0);
-        let timeline = RenditionTimeline::new(Rung::P360, broadcast, 0);
-        let format = StreamFormat {
-            part_target: PartTarget::default(),
-            dvr_window: Duration::from_mins(1),
-        };
-        let stream = edge.open(id, broadcast, &[(Rung::P360, timeline)], format);
-        stream.begin_run(epoch);
-        stream.set_master("#EXTM3U\n".to_owned());
+        let stream = open(&edge, id, epoch);
         Self {
             edge,
             stream,
@@ -70,6 +62,20 @@ impl Process {
         self.stop.cancel();
         self.task.await.unwrap();
     }
+}
+
+/// A stream that can be played.
+fn open(edge: &Edge, id: StreamId, epoch: u64) -> Arc<LiveStream> {
+    let broadcast = BroadcastTag::from(BroadcastId::new().0);
+    let timeline = RenditionTimeline::new(Rung::P360, broadcast, 0);
+    let format = StreamFormat {
+        part_target: PartTarget::default(),
+        dvr_window: Duration::from_mins(1),
+    };
+    let stream = edge.open(id, broadcast, &[(Rung::P360, timeline)], format);
+    stream.begin_run(epoch);
+    stream.set_master("#EXTM3U\n".to_owned());
+    stream
 }
 
 async fn route(id: StreamId) -> Option<String> {
@@ -127,6 +133,63 @@ async fn a_newer_edge_replaces_an_older_one_which_leaves_it_alone() {
     assert_eq!(route(id).await.as_deref(), Some(HERE));
     newer.end().await;
     assert_eq!(route(id).await, None);
+}
+
+#[tokio::test]
+async fn viewers_stay_with_a_predecessor_until_they_are_led_to_its_successor() {
+    let id = StreamId::new();
+    let older = Process::start(id, ELSEWHERE, 3, redis());
+    becomes(id, Some(ELSEWHERE)).await;
+    older.edge.give_way(&older.stream);
+    stays(id, ELSEWHERE).await;
+    assert!(older.edge.find(id).is_some(), "they would find nothing");
+    let newer = Process::start(id, HERE, 4, redis());
+    becomes(id, Some(HERE)).await;
+    eventually("the older edge is done with it", PATIENCE, || async {
+        older.edge.find(id).is_none().then_some(())
+    })
+    .await;
+    assert_eq!(route(id).await.as_deref(), Some(HERE));
+    older.end().await;
+    newer.end().await;
+}
+
+#[tokio::test]
+async fn what_stands_under_one_streams_keys_does_not_matter_to_the_others() {
+    let id = StreamId::new();
+    let process = Process::start(id, HERE, 1, redis());
+    let mut keys = Vec::new();
+    for number in 0..8 {
+        let other = StreamId::new();
+        let name = if number % 2 == 0 { "streams" } else { "edge" };
+        let key = format!("{name}:{other}");
+        let _: () = redis().hset(&key, "host", "192.0.2.7").await.unwrap();
+        open(&process.edge, other, 1);
+        keys.push(key);
+    }
+    // Renewed, too: that is not the first round's luck.
+    for _ in 0..3 {
+        becomes(id, Some(HERE)).await;
+        let _: () = redis().del(format!("streams:{id}")).await.unwrap();
+    }
+    becomes(id, Some(HERE)).await;
+    process.end().await;
+    let _: () = redis().del(keys).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_operators_pin_to_an_older_edge_is_left_alone_by_the_newer_and_by_the_older_one() {
+    let id = StreamId::new();
+    let key = format!("streams:{id}");
+    let older = Process::start(id, ELSEWHERE, 3, redis());
+    becomes(id, Some(ELSEWHERE)).await;
+    let _: () = redis().set(&key, ELSEWHERE).await.unwrap();
+    let newer = Process::start(id, HERE, 4, redis());
+    stays(id, ELSEWHERE).await;
+    older.end().await;
+    assert_eq!(route(id).await.as_deref(), Some(ELSEWHERE));
+    newer.end().await;
+    let _: () = redis().del(&key).await.unwrap();
 }
 
 #[tokio::test]

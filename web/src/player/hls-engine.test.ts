@@ -1,0 +1,159 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+
+/** What the engine has of hls.js: the browser's media sources are not in a unit test. */
+class FakeHls {
+  static readonly made: FakeHls[] = [];
+  static readonly Events = {
+    MANIFEST_PARSED: "manifest",
+    LEVEL_SWITCHED: "switched",
+    LEVEL_LOADED: "loaded",
+    LEVEL_UPDATED: "updated",
+    FRAG_BUFFERED: "buffered",
+    ERROR: "error",
+  };
+  static readonly ErrorTypes = { MEDIA_ERROR: "mediaError", NETWORK_ERROR: "networkError" };
+  static isSupported = () => true;
+
+  readonly levels = [];
+  readonly playingDate = null;
+  readonly liveSyncPosition = null;
+  url = "";
+  loads = true;
+  readonly #listeners = new Map<string, (event: string, data: unknown) => void>();
+
+  constructor() {
+    FakeHls.made.push(this);
+  }
+
+  on(event: string, listener: (event: string, data: unknown) => void) {
+    this.#listeners.set(event, listener);
+  }
+
+  tell(event: keyof typeof FakeHls.Events, data: unknown = {}) {
+    const name = FakeHls.Events[event];
+    this.#listeners.get(name)?.(name, data);
+  }
+
+  loadSource(url: string) {
+    this.url = url;
+  }
+
+  stopLoad() {
+    this.loads = false;
+  }
+
+  attachMedia() {}
+  startLoad() {}
+  destroy() {
+    this.loads = false;
+  }
+}
+
+vi.mock("hls.js/light", () => ({ default: FakeHls }));
+const { HlsEngine } = await import("./hls-engine");
+
+class FakeVideo extends EventTarget {
+  paused = false;
+  ended = false;
+  seeking = false;
+  muted = true;
+  readyState = 0;
+  videoWidth = 0;
+  playbackRate = 1;
+  currentTime = 0;
+  bufferedTo = 1;
+  buffered = { length: 1, start: () => 0, end: () => this.bufferedTo };
+  play = () => Promise.resolve();
+}
+
+const PLAIN = "http://h/live-streams/x/master.m3u8";
+const EDGE = "http://h/stream/x/master.m3u8";
+const WINDOW_MS = 60_000;
+
+describe("a broadcast that stalls for longer than is waited for", () => {
+  let engine: InstanceType<typeof HlsEngine>;
+  let video: FakeVideo;
+  /** What the edge answers to the question whether it runs. */
+  let edge: string;
+
+  const hls = () => {
+    const newest = FakeHls.made.at(-1);
+    if (!newest) {
+      throw new Error("the engine makes one at once");
+    }
+    return newest;
+  };
+  const details = (lastPartIndex: number) => ({
+    details: { live: true, targetduration: 2, endSN: 4, lastPartSn: 5, lastPartIndex, edge: 9 },
+  });
+  /** Lists, all the same, come as long as they are loaded. */
+  const stalls = async (ms: number) => {
+    for (let waited = 0; waited < ms; waited += 2_000) {
+      if (hls().loads) {
+        hls().tell("LEVEL_LOADED", details(3));
+      }
+      await vi.advanceTimersByTimeAsync(2_000);
+    }
+  };
+
+  beforeEach(() => {
+    FakeHls.made.length = 0;
+    vi.useFakeTimers();
+    edge = "";
+    vi.stubGlobal("fetch", async (url: string) => {
+      const body = url === EDGE ? "#EXTM3U\n360p/playlist.m3u8\n" : edge;
+      return new Response(body);
+    });
+    video = new FakeVideo();
+    engine = new HlsEngine(video as unknown as HTMLVideoElement, PLAIN, {
+      retryWindowMs: WINDOW_MS,
+      lowLatencyUrl: EDGE,
+    });
+    hls().tell("LEVEL_LOADED", details(3));
+    video.dispatchEvent(new Event("playing"));
+    video.currentTime = video.bufferedTo;
+  });
+
+  afterEach(() => {
+    engine.dispose();
+    vi.useRealTimers();
+    vi.unstubAllGlobals();
+  });
+
+  test("is lost, and stays so", async () => {
+    await stalls(WINDOW_MS);
+    expect(engine.getState().phase).toBe("reconnecting");
+    await stalls(6_000);
+    expect(engine.getState().phase).toBe("lost");
+    // A segment that was on its way.
+    hls().tell("FRAG_BUFFERED");
+    await stalls(300_000);
+    expect(engine.getState()).toMatchObject({ phase: "lost", source: "low-latency" });
+    expect(FakeHls.made).toHaveLength(1);
+  });
+
+  test("is lost until the viewer asks for it", async () => {
+    await stalls(WINDOW_MS + 6_000);
+    engine.retry();
+    expect(engine.getState().phase).toBe("reconnecting");
+    hls().tell("LEVEL_LOADED", details(4));
+    hls().tell("FRAG_BUFFERED");
+    video.bufferedTo += 3;
+    await vi.advanceTimersByTimeAsync(200);
+    expect(engine.getState().phase).toBe("playing");
+  });
+
+  test("is lost on the plain playlists until the edge has media again", async () => {
+    hls().tell("ERROR", { fatal: true, type: "networkError", details: "levelLoadError" });
+    expect(hls().url).toBe(PLAIN);
+    await stalls(WINDOW_MS + 20_000);
+    expect(engine.getState()).toMatchObject({ phase: "lost", source: "plain" });
+    edge = '#EXTM3U\n#EXT-X-PART:DURATION=0.2,URI="a.ts"\n';
+    await stalls(60_000);
+    expect(engine.getState()).toMatchObject({ phase: "lost", source: "plain" });
+    edge += '#EXT-X-PRELOAD-HINT:TYPE=PART,URI="b.ts"\n';
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(hls().url).toBe(EDGE);
+    expect(engine.getState()).toMatchObject({ phase: "reconnecting", source: "low-latency" });
+  });
+});
