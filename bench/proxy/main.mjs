@@ -31,7 +31,7 @@ const say = (text) => process.stdout.write(`   ${text}\n`);
 const PEER = "nginx + Lua + Redis";
 const PINNED =
   "One worker each. The proxy under test and Redis share one core, the load and the upstream (nginx) have the other; " +
-  "access logs in the combined format, kept connections everywhere.";
+  "access logs in the combined format on one disk, kept connections everywhere, the peer's buffers as large as the bodies.";
 
 /** Requests a second of both in turn, and what each costs. */
 async function compare({ proxies, path, connections, goal, what }) {
@@ -45,8 +45,13 @@ async function compare({ proxies, path, connections, goal, what }) {
         seconds,
       });
       const after = await costOf(proxy);
-      const cpuUs = ((after.cpuS - before.cpuS) / requests) * 1e6;
-      seen[name].push({ requestsPerS, cpuUs, rssMib: after.rssMib });
+      const each = (field) => ((after[field] - before[field]) / requests) * 1e6;
+      seen[name].push({
+        requestsPerS,
+        cpuUs: each("cpuS"),
+        redisCpuUs: each("redisCpuS"),
+        rssMib: after.rssMib,
+      });
       say(`${what}, ${name}, round ${round}: ${fixed(requestsPerS, 0)} requests/s`);
     }
   }
@@ -58,12 +63,16 @@ async function compare({ proxies, path, connections, goal, what }) {
     `${what}, ${connections} connections, ${rounds} rounds of ${seconds} s in turn. ${PINNED}`,
     "",
     table(
-      ["", "requests/s", "min – max", "CPU a request (µs)", "memory (MiB)"],
+      [
+        ...["", "requests/s", "min – max", "CPU a request (µs)", "Redis' CPU a request (µs)"],
+        "memory without Redis (MiB)",
+      ],
       Object.keys(seen).map((name) => [
         name,
         fixed(median(of(name, "requestsPerS")), 0),
         spread(of(name, "requestsPerS"), 0),
         fixed(median(of(name, "cpuUs")), 1),
+        fixed(median(of(name, "redisCpuUs")), 1),
         fixed(median(of(name, "rssMib")), 1),
       ]),
     ),

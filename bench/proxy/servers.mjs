@@ -1,7 +1,7 @@
 /** The two proxies side by side, with one Redis and one upstream, each process on its core. */
 
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, writeFile } from "node:fs/promises";
 import net from "node:net";
 import path from "node:path";
 import { run, start } from "../../e2e/lib/process.mjs";
@@ -52,8 +52,10 @@ export async function startServers() {
   ]);
   const upstream = await nginx(LOAD_CORE, "upstream", { dir, port: upstream_port });
   const openresty = await nginx(PROXY_CORE, "openresty", { dir, port: openresty_port, redis_port });
+  // On disk beside the peer's.
+  const log = await open(path.join(dir, "marquee.log"), "w");
   const ours = pinned(PROXY_CORE, binary, [], {
-    stdio: ["ignore", "ignore", "ignore"],
+    stdio: ["ignore", log.fd, "ignore"],
     env: {
       ...process.env,
       PORT: String(port),
@@ -65,16 +67,23 @@ export async function startServers() {
       RUST_LOG: "warn",
     },
   });
+  await log.close();
   const processes = [redis, upstream, openresty, ours];
   const redisCli = (...args) => run("redis-cli", ["-p", String(redis_port), ...args]);
   await until("Redis answers", 10_000, () => redisCli("PING").catch(() => false));
   await redisCli("SET", "streams:live001", `127.0.0.1:${upstream_port}`);
   const proxies = {
-    marquee: { url: `http://127.0.0.1:${port}`, port, pid: ours.child.pid },
+    marquee: {
+      url: `http://127.0.0.1:${port}`,
+      port,
+      pid: ours.child.pid,
+      redisPid: redis.child.pid,
+    },
     "nginx + Lua + Redis": {
       url: `http://127.0.0.1:${openresty_port}`,
       port: openresty_port,
       pid: null,
+      redisPid: redis.child.pid,
     },
   };
   for (const [name, proxy] of Object.entries(proxies)) {
@@ -101,8 +110,8 @@ async function workerOf(master) {
   return Number(children.trim().split(" ")[0]);
 }
 
-/** CPU seconds and memory of a proxy by now. */
-export async function costOf({ pid }) {
-  const [{ own }, { rss }] = [await cpuOf(pid), await memoryOf(pid)];
-  return { cpuS: own, rssMib: rss };
+/** CPU seconds and memory of a proxy by now, and the CPU seconds of the Redis that both ask. */
+export async function costOf({ pid, redisPid }) {
+  const [{ own }, redis, { rss }] = [await cpuOf(pid), await cpuOf(redisPid), await memoryOf(pid)];
+  return { cpuS: own, redisCpuS: redis.own, rssMib: rss };
 }

@@ -127,7 +127,8 @@ async fn join(
             let kind = Kind::of(request.uri().path());
             let request = request.map(|()| RequestBody::Empty);
             let response = exchange(&worker, &route, request).await?;
-            if !coalesce::is_shareable(&response) {
+            // An error says nothing of what the upstream does with its answers.
+            if response.status().is_success() && !coalesce::is_shareable(&response) {
                 worker
                     .shared
                     .marks

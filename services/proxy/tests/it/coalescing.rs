@@ -1,5 +1,7 @@
 //! Equal requests are joined into one for upstreams that let them be, and for no others.
 
+mod apart;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -39,8 +41,8 @@ impl Edge {
         Self::with_bodies_of(BODY, mark).await
     }
 
-    /// Answers with the `x-token` and the lines of `Accept-Encoding` it was sent; never marks what
-    /// is under `/private`.
+    /// Answers with the `x-token` and the number of lines of `Accept-Encoding` that it was sent. What
+    /// ends in `/private` is not marked, and there is nothing at `/missing`.
     async fn with_bodies_of(bytes: usize, mark: &'static str) -> Self {
         let asked = Arc::<AtomicUsize>::default();
         let gate = watch::Sender::new(true);
@@ -50,6 +52,9 @@ impl Edge {
             let mut opens = opens.clone();
             async move {
                 opens.wait_for(|open| *open).await.unwrap();
+                if request.uri().path().ends_with("/missing") {
+                    return StatusCode::NOT_FOUND.into_response();
+                }
                 let mut headers = HeaderMap::new();
                 let is_private = request.uri().path().ends_with("/private");
                 if !mark.is_empty() && !is_private {
@@ -147,53 +152,6 @@ async fn a_hundred_equal_requests_are_one_and_all_are_woken_at_once() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_does_not_say_so_is_asked_by_everybody() {
-    for mark in ["", "0", "yes"] {
-        let (proxy, edge, path) = world(mark).await;
-        edge.holds();
-        let requests = join_all((0..10).map(|_| length(proxy.request(Method::GET, &path))));
-        let opened = async {
-            eventually("everybody is passed on at once", PATIENCE, async || {
-                (edge.asked() == 11).then_some(())
-            })
-            .await;
-            edge.gives();
-        };
-        tokio::join!(requests, opened);
-    }
-}
-
-#[tokio::test]
-async fn requests_that_differ_or_are_somebodys_own_are_not_joined() {
-    let (proxy, edge, path) = world("1").await;
-    edge.holds();
-    let get = |path: String| proxy.request(Method::GET, &path);
-    let requests = vec![
-        get(path.clone()),
-        get(format!("{path}?_HLS_msn=3")),
-        get(path.clone()).header("range", "bytes=0-1"),
-        get(path.clone()).header("range", "bytes=0-1"),
-        get(path.clone()).header("authorization", "Bearer x"),
-        get(path.clone()).header("authorization", "Bearer x"),
-        get(path.clone()).header("if-none-match", "\"x\""),
-        get(path.clone()).header("accept-encoding", "gzip"),
-        get(path.clone()).header("origin", "http://a"),
-        proxy.request(Method::POST, &path),
-        proxy.request(Method::POST, &path),
-    ];
-    let each = requests.len();
-    let requests = join_all(requests.into_iter().map(length));
-    let opened = async {
-        eventually("each is passed on", PATIENCE, async || {
-            (edge.asked() == 1 + each).then_some(())
-        })
-        .await;
-        edge.gives();
-    };
-    tokio::join!(requests, opened);
-}
-
-#[tokio::test]
 async fn the_first_may_leave_without_the_others_losing_their_answer() {
     let (proxy, edge, path) = world("1").await;
     edge.holds();
@@ -248,102 +206,6 @@ async fn a_slow_client_does_not_hold_the_others_up() {
 }
 
 #[tokio::test]
-async fn what_the_first_one_asks_with_is_nothing_to_the_others() {
-    let (proxy, edge, path) = world("1").await;
-    edge.holds();
-    // As many lines as the proxy takes; with its own they would be too many for the edge.
-    let lines = "x-line: 1\r\n".repeat(99);
-    let first = asks(&proxy, &path, &lines).await;
-    are_joined(&proxy, 1).await;
-    let others = join_all((0..5).map(|_| length(proxy.request(Method::GET, &path))));
-    let opened = async {
-        are_joined(&proxy, 6).await;
-        drop(first);
-        are_joined(&proxy, 5).await;
-        edge.gives();
-    };
-    let (lengths, ()) = tokio::join!(others, opened);
-    assert!(lengths.iter().all(|length| *length == BODY));
-    assert_eq!(edge.asked(), 2);
-}
-
-#[tokio::test]
-async fn whom_an_answer_is_not_for_asks_with_what_is_its_own() {
-    let (proxy, edge, path) = world("1").await;
-    let path = format!("{path}/private");
-    edge.holds();
-    let ask = |name: &'static str| {
-        let request = proxy.request(Method::GET, &path).header("x-token", name);
-        request.header("cookie", "theme=dark").send()
-    };
-    let gone = asks(&proxy, &path, "x-token: gone\r\n").await;
-    are_joined(&proxy, 1).await;
-    let opened = async {
-        are_joined(&proxy, 3).await;
-        drop(gone);
-        are_joined(&proxy, 2).await;
-        edge.gives();
-    };
-    let (one, other, ()) = tokio::join!(ask("one"), ask("other"), opened);
-    for (name, answer) in [("one", one), ("other", other)] {
-        let answer = answer.unwrap();
-        assert_eq!(answer.headers()["x-token"], name);
-        assert_eq!(answer.headers()["x-cookie"], "true");
-    }
-    let alone = ask("alone").await.unwrap();
-    assert_eq!(alone.headers()["x-cookie"], "true", "though it came first");
-}
-
-#[tokio::test]
-async fn each_line_of_accept_encoding_counts() {
-    let (proxy, edge, path) = world("1").await;
-    edge.holds();
-    let encoding = "accept-encoding: identity\r\n";
-    let _two = asks(
-        &proxy,
-        &path,
-        &format!("{encoding}accept-encoding: gzip\r\n"),
-    )
-    .await;
-    are_joined(&proxy, 1).await;
-    let one = proxy
-        .request(Method::GET, &path)
-        .header("accept-encoding", "identity")
-        .send();
-    let opened = async {
-        are_joined(&proxy, 2).await;
-        edge.gives();
-    };
-    let (one, ()) = tokio::join!(one, opened);
-    assert_eq!(one.unwrap().headers()["x-encodings"], "1");
-    assert_eq!(edge.asked(), 3);
-}
-
-#[tokio::test]
-async fn what_playlists_say_of_themselves_is_not_said_of_segments() {
-    let edge = Edge::start("1").await;
-    let proxy = Proxy::start().await;
-    let id = unique("edge");
-    set(&id, edge.address).await;
-    let playlist = format!("/stream/{id}/live.m3u8");
-    assert_eq!(length(proxy.request(Method::GET, &playlist)).await, BODY);
-    edge.holds();
-    let segment = format!("/stream/{id}/0.ts");
-    let segments = join_all((0..5).map(|_| length(proxy.request(Method::GET, &segment))));
-    let playlists = join_all((0..5).map(|_| length(proxy.request(Method::GET, &playlist))));
-    let opened = async {
-        eventually(
-            "segments by themselves, playlists together",
-            PATIENCE,
-            async || (edge.asked() == 1 + 5 + 1 && proxy.coalescer.followers() == 5).then_some(()),
-        )
-        .await;
-        edge.gives();
-    };
-    tokio::join!(segments, playlists, opened);
-}
-
-#[tokio::test]
 async fn joined_requests_get_their_answer_while_the_proxy_drains() {
     let edge = Edge::start("1").await;
     // So many that the second one hardly has the worker of the first, who leaves.
@@ -370,47 +232,12 @@ async fn joined_requests_get_their_answer_while_the_proxy_drains() {
 }
 
 #[tokio::test]
-async fn an_upstream_is_not_told_the_cookies_of_those_it_answers_together() {
-    let (proxy, _edge, path) = world("1").await;
-    let request = proxy
-        .request(Method::GET, &path)
-        .header("cookie", "theme=dark");
-    let response = request.send().await.unwrap();
-    assert_eq!(response.headers()["x-cookie"], "false");
-    assert_eq!(
-        response.headers()["marquee-coalesce"],
-        "1",
-        "for a proxy in front"
-    );
-}
-
-#[tokio::test]
 async fn whoever_comes_after_an_answer_gets_a_new_one() {
     let (proxy, edge, path) = world("1").await;
     for asked in 2..5 {
         assert_eq!(length(proxy.request(Method::GET, &path)).await, BODY);
         assert_eq!(edge.asked(), asked);
     }
-}
-
-#[tokio::test]
-async fn a_route_that_changes_is_not_joined_until_its_new_upstream_says_so() {
-    let (proxy, edge, path) = world("1").await;
-    let other = Edge::start("").await;
-    let id = path.split('/').nth(2).unwrap();
-    set(id, other.address).await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    other.holds();
-    let requests = join_all((0..10).map(|_| length(proxy.request(Method::GET, &path))));
-    let opened = async {
-        eventually("everybody is passed on", PATIENCE, async || {
-            (other.asked() == 10).then_some(())
-        })
-        .await;
-        other.gives();
-    };
-    tokio::join!(requests, opened);
-    assert_eq!(edge.asked(), 1);
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@ use crate::fixture::{Proxy, echo, redis, unique};
 /// How soon after Redis' answer a change must have taken effect.
 const EFFECT: Duration = Duration::from_millis(50);
 
-#[tokio::test]
+// The connection to Redis must not wait behind two hundred clients on one thread.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_keys_flipping_between_two_upstreams_never_lead_to_the_old_one() {
     let proxy = Proxy::start().await;
     let upstreams = [("a", echo("a").await), ("b", echo("b").await)];
