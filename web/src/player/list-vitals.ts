@@ -73,15 +73,16 @@ export class ListVitals {
   }
 
   /**
-   * The edge says nothing, or what it says cannot be played. Only who watches the live can tell the
-   * latter: the past comes from storage, which is no faster by another playlist.
+   * The edge says nothing, or what it says cannot be played, be it the rest of a broadcast that is
+   * over. Only who watches the live can tell the latter: the past comes from storage, which is no
+   * faster by another playlist.
    */
   edgeIsGone(now: number, followsLive: boolean): boolean {
     const list = this.#list;
-    if (!list?.live) {
+    if (!list) {
       return false;
     }
-    const silent = now - this.#heardAt > list.targetduration * SILENT_TARGETS * 1_000;
+    const silent = list.live && now - this.#heardAt > list.targetduration * SILENT_TARGETS * 1_000;
     const dry = now - this.#wetAt > DRY_MS && !this.isStale(now, "low-latency");
     return silent || (followsLive && dry);
   }
