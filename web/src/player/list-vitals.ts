@@ -23,6 +23,12 @@ const SILENT_TARGETS = 4;
 const DRY_MS = 4_000;
 const DRY_S = 0.1;
 /**
+ * The same at the end of a broadcast, where sound may be shorter than the picture: hls.js does not
+ * close the buffer while the middle of the last part is not in both, and browsers stand up to
+ * a third of a second before the end of one that is not closed. It is played in less than DRY_MS.
+ */
+const DRY_AT_END_S = 1;
+/**
  * Who looks several times a second and did not for this long was asleep: a machine, or a page whose
  * timers the browser held back. What did not come meanwhile proves nothing.
  */
@@ -58,7 +64,7 @@ export class ListVitals {
       this.#heardAt = this.#advancedAt = this.#wetAt = now;
     }
     this.#lookedAt = now;
-    if (aheadS >= DRY_S) {
+    if (aheadS >= (this.#list?.live === false ? DRY_AT_END_S : DRY_S)) {
       this.#wetAt = now;
     }
   }
