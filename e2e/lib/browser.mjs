@@ -28,7 +28,10 @@ export function launchBrowser() {
   });
 }
 
-/** A page that remembers what went wrong on it. */
+/** Answers to a player that a failed run shows. */
+const KEPT_LISTS = 12;
+
+/** A page that remembers what went wrong on it, and the playlists it got last. */
 export async function openPage(browser, url, { width = 1280, height = 800 } = {}) {
   const context = await browser.newContext({ viewport: { width, height } });
   const page = await context.newPage();
@@ -39,12 +42,19 @@ export async function openPage(browser, url, { width = 1280, height = 800 } = {}
       log.push(`console: ${message.text()}`);
     }
   });
+  const lists = [];
+  page.on("response", (response) => {
+    if (response.url().includes(".m3u8")) {
+      lists.push(`${new Date().toISOString()} ${response.status()} ${response.url()}`);
+      lists.splice(0, lists.length - KEPT_LISTS);
+    }
+  });
   // Survives nothing but a reload, and so tells of one.
   await page.goto(url);
   await page.evaluate(() => {
     window.neverReloaded = true;
   });
-  return { page, log, player: new PlayerPage(page), close: () => context.close() };
+  return { page, log, lists, player: new PlayerPage(page), close: () => context.close() };
 }
 
 /** Saves what a page shows, for whoever reads a failed run. */
@@ -72,6 +82,7 @@ export class PlayerPage {
             paused: video.paused,
             rate: video.playbackRate,
             readyState: video.readyState,
+            bufferedTo: video.buffered.length ? video.buffered.end(video.buffered.length - 1) : 0,
             audioBytes: video.webkitAudioDecodedByteCount ?? 0,
           }
         : null;
@@ -80,6 +91,14 @@ export class PlayerPage {
 
   async time() {
     return (await this.video())?.time ?? 0;
+  }
+
+  /** What the player does, for whoever reads a failed run. */
+  async describe() {
+    const player = await this.page.evaluate(() => ({
+      ...document.querySelector("[data-testid='player']")?.dataset,
+    }));
+    return JSON.stringify({ ...player, ...(await this.video()) });
   }
 
   phase() {

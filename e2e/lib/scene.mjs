@@ -63,6 +63,8 @@ export function onWatchedLive(t, setting, browser, body) {
     } catch (error) {
       const name = t.name.replaceAll(/\W+/g, "-").slice(0, 60);
       t.diagnostic(`screenshot: ${await screenshot(viewer.page, name)}`);
+      t.diagnostic(await viewer.player.describe());
+      viewer.lists.forEach((line) => t.diagnostic(line));
       viewer.log.forEach((line) => t.diagnostic(line));
       throw error;
     } finally {

@@ -23,6 +23,12 @@ const SILENT_TARGETS = 4;
 const DRY_MS = 4_000;
 const DRY_S = 0.1;
 /**
+ * The same at the end of a broadcast, where sound may be shorter than the picture: hls.js does not
+ * close the buffer while the middle of the last part is not in both, and browsers stand up to
+ * a third of a second before the end of one that is not closed. It is played in less than DRY_MS.
+ */
+const DRY_AT_END_S = 1;
+/**
  * Who looks several times a second and did not for this long was asleep: a machine, or a page whose
  * timers the browser held back. What did not come meanwhile proves nothing.
  */
@@ -58,7 +64,7 @@ export class ListVitals {
       this.#heardAt = this.#advancedAt = this.#wetAt = now;
     }
     this.#lookedAt = now;
-    if (aheadS >= DRY_S) {
+    if (aheadS >= (this.#list?.live === false ? DRY_AT_END_S : DRY_S)) {
       this.#wetAt = now;
     }
   }
@@ -73,15 +79,16 @@ export class ListVitals {
   }
 
   /**
-   * The edge says nothing, or what it says cannot be played. Only who watches the live can tell the
-   * latter: the past comes from storage, which is no faster by another playlist.
+   * The edge says nothing, or what it says cannot be played, be it the rest of a broadcast that is
+   * over. Only who watches the live can tell the latter: the past comes from storage, which is no
+   * faster by another playlist.
    */
   edgeIsGone(now: number, followsLive: boolean): boolean {
     const list = this.#list;
-    if (!list?.live) {
+    if (!list) {
       return false;
     }
-    const silent = now - this.#heardAt > list.targetduration * SILENT_TARGETS * 1_000;
+    const silent = list.live && now - this.#heardAt > list.targetduration * SILENT_TARGETS * 1_000;
     const dry = now - this.#wetAt > DRY_MS && !this.isStale(now, "low-latency");
     return silent || (followsLive && dry);
   }

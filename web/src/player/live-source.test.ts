@@ -218,11 +218,21 @@ describe("the vitals of a list", () => {
     expect(vitals.isStale(9_600, "plain")).toBe(true);
   });
 
-  test("an ended list is neither stale nor gone", () => {
+  test("an ended list is not stale, and says nothing more without being gone", () => {
     const vitals = new ListVitals(0);
     vitals.listed(0, list({ live: false }));
     expect(vitals.isStale(1e9, "plain")).toBe(false);
-    expect(vitals.edgeIsGone(1e9, true)).toBe(false);
+    expect(looks(vitals, [0, 60_000], { aheadS: 2 })).toBe(false);
+  });
+
+  test("an edge whose broadcast is over and whose rest does not come is gone", () => {
+    const vitals = new ListVitals(0);
+    looks(vitals, [0, 600], { aheadS: 0.6, lists: growing(0) });
+    looks(vitals, [700, 12_000], { lists: () => list({ lastPartIndex: 7 }) });
+    // The time in which nothing was listed is no fault of the edge's.
+    vitals.listed(12_010, list({ live: false, lastPartIndex: 8 }));
+    expect(looks(vitals, [12_100, 16_000], { aheadS: 0.3 })).toBe(false);
+    expect(looks(vitals, [16_100, 16_200], { aheadS: 0.3 })).toBe(true);
   });
 });
 
