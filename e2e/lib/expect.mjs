@@ -45,12 +45,13 @@ export function assertSameTimeline(lists, { mayLack = 0 } = {}) {
  *
  * @param {object} list
  * @param {object} [tolerance]
- * @param {boolean} [tolerance.torn] the last number before a discontinuity may be one: a killed encoder
- *   had begun it in one rung and not yet in another
+ * @param {boolean} [tolerance.brokenOff] the last number before a discontinuity may be one: a killed
+ *   encoder had begun it in one rung and not yet in another, or parts of it were shown at the edge
+ *   before all of it was made again
  */
-export function assertNothingMissing(list, { torn = false } = {}) {
-  const isTorn = (index) => torn && list.segments[index + 1]?.discontinuity;
-  const gaps = list.segments.filter(({ gap }, index) => gap && !isTorn(index));
+export function assertNothingMissing(list, { brokenOff = false } = {}) {
+  const isBrokenOff = (index) => brokenOff && list.segments[index + 1]?.discontinuity;
+  const gaps = list.segments.filter(({ gap }, index) => gap && !isBrokenOff(index));
   assert.deepEqual(
     gaps.map(({ msn }) => msn),
     [],

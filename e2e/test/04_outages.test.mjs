@@ -56,7 +56,7 @@ async function assertIntact(live, { stretches, torn = false, gaps = false, kille
   for (const rung of RUNGS) {
     const list = live.list(rung);
     if (!gaps) {
-      assertNothingMissing(list, { torn });
+      assertNothingMissing(list, { brokenOff: torn });
     }
     const probed = await assertRunsThrough(live.broadcaster, rung, list, { fps: FPS, torn });
     assert.equal(probed.length, stretches, `${rung}: unbroken stretches`);

@@ -3,7 +3,8 @@
 //! A copied rung can only be cut where the source has keyframes, so the source has to send a closed
 //! one at least every 2.4 s. That shows while it runs: the rule keeps the media since the last cut
 //! (it counts cuts as the segmenter makes them), and when the source breaks the rule everything
-//! after that cut is made again by an encoder. Nothing of it can have been published.
+//! after that cut is made again by an encoder. No segment of it can have been published; of its parts,
+//! which the edge may have shown, see ADR 25.
 
 use std::{collections::VecDeque, time::Duration};
 
