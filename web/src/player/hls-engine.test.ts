@@ -85,8 +85,8 @@ describe("a broadcast", () => {
     }
     return newest;
   };
-  const details = (lastPartIndex: number) => ({
-    details: { live: true, targetduration: 2, endSN: 4, lastPartSn: 5, lastPartIndex, edge: 9 },
+  const details = (lastPartIndex: number, live = true) => ({
+    details: { live, targetduration: 2, endSN: 4, lastPartSn: 5, lastPartIndex, edge: 9 },
   });
   /** Lists, all the same, come as long as they are loaded. */
   const stalls = async (ms: number) => {
@@ -190,5 +190,19 @@ describe("a broadcast", () => {
     await vi.advanceTimersByTimeAsync(20_000);
     expect(hls().url).toBe(EDGE);
     expect(engine.getState()).toMatchObject({ phase: "reconnecting", source: "low-latency" });
+  });
+
+  test("that is over is played to its end by who paused in its last second", async () => {
+    video.bufferedTo += 0.6;
+    hls().tell("LEVEL_LOADED", details(3, false));
+    await vi.advanceTimersByTimeAsync(1_000);
+    video.paused = true;
+    await vi.advanceTimersByTimeAsync(6_000);
+    video.paused = false;
+    await vi.advanceTimersByTimeAsync(500);
+    expect(FakeHls.made).toHaveLength(1);
+    // What does not come to its end is fetched elsewhere, as ever.
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(hls().url).toBe(PLAIN);
   });
 });

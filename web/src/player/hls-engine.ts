@@ -359,7 +359,8 @@ export class HlsEngine {
   #tick = (): void => {
     const at = now();
     const ahead = bufferedAhead(this.video.buffered, this.video.currentTime);
-    if (this.#vitals.buffered(at, ahead)) {
+    // What stands by choice lacks nothing.
+    if (this.#vitals.buffered(at, this.video.paused ? Number.POSITIVE_INFINITY : ahead)) {
       this.#window.woken(at);
     }
     if (this.#vitals.isStale(at, this.#source)) {

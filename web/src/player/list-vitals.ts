@@ -59,8 +59,8 @@ export class ListVitals {
   }
 
   /**
-   * So many seconds of media lie ahead of the picture. To be told several times a second: returns
-   * whether nobody did for a while, as if asleep.
+   * So many seconds of media lie ahead of the picture; endless is what nobody plays. To be told
+   * several times a second: returns whether nobody did for a while, as if asleep.
    */
   buffered(now: number, aheadS: number): boolean {
     const wasAsleep = now - this.#lookedAt > ASLEEP_MS;
