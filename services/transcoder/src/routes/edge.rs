@@ -46,6 +46,7 @@ pub struct LiveEdge {
     edge: Edge,
     /// Base URL of what left memory.
     storage: Arc<str>,
+    longest_answer: Duration,
     /// Answers that have no log line.
     playlists: Counter,
     parts: Counter,
@@ -57,17 +58,26 @@ impl LiveEdge {
         Self {
             edge,
             storage: storage.into(),
+            longest_answer: LONGEST_ANSWER,
             playlists: metrics::counter!("transcoder_edge_playlists_total"),
             parts: metrics::counter!("transcoder_edge_parts_total"),
         }
     }
 
+    /// How long a client may take over an answer; a minute if nothing is said.
+    #[must_use]
+    pub fn longest_answer(mut self, limit: Duration) -> Self {
+        self.longest_answer = limit;
+        self
+    }
+
     /// Serves it: by its routes, past the layers where it can, and to nobody for too long.
     pub fn add_to(self, service: Service) -> Service {
+        let longest_answer = self.longest_answer;
         service
             .raw_routes(self.routes())
             .express(self)
-            .longest_answer(LONGEST_ANSWER)
+            .longest_answer(longest_answer)
     }
 
     fn find(&self, stream_id: StreamId) -> Result<Arc<LiveStream>, ApiError> {
