@@ -52,17 +52,65 @@ struct Served {
     stream: Arc<LiveStream>,
     /// Set when the broadcast ended, or goes on elsewhere.
     until: Option<Instant>,
+    /// What viewers have while `stream` has nothing to show: it had given way to another process, and
+    /// the publisher came back here before that one had anything either.
+    predecessor: Option<Predecessor>,
+}
+
+struct Predecessor {
+    stream: Arc<LiveStream>,
+    until: Instant,
 }
 
 impl Served {
     fn is_over(&self) -> bool {
         self.until.is_some_and(|until| until <= Instant::now())
     }
+
+    /// What viewers get now. A predecessor goes when it is needed no more, or its time is over.
+    fn shown(&mut self) -> Option<&Arc<LiveStream>> {
+        let is_playable = !self.is_over() && self.stream.is_playable();
+        let is_done = |one: &mut Predecessor| is_playable || one.until <= Instant::now();
+        if let Some(done) = self.predecessor.take_if(is_done) {
+            done.stream.retire();
+        }
+        match &self.predecessor {
+            Some(predecessor) => Some(&predecessor.stream),
+            None => (!self.is_over()).then_some(&self.stream),
+        }
+    }
+
+    /// What its successor's viewers have until that has something to show.
+    fn into_predecessor(mut self) -> Option<Predecessor> {
+        self.shown();
+        match self.until {
+            Some(until) if self.stream.gives_way() && self.stream.is_playable() => {
+                Some(Predecessor {
+                    stream: self.stream,
+                    until,
+                })
+            }
+            _ => {
+                self.stream.retire();
+                self.predecessor
+            }
+        }
+    }
+}
+
+impl From<Predecessor> for Served {
+    fn from(predecessor: Predecessor) -> Self {
+        Self {
+            stream: predecessor.stream,
+            until: Some(predecessor.until),
+            predecessor: None,
+        }
+    }
 }
 
 impl Edge {
-    /// Serves a broadcast from now on, in place of an older one of its stream. It goes on after what
-    /// its renditions list.
+    /// Serves a broadcast from now on, in place of an older one of its stream; of one that gave way,
+    /// as soon as the new one can be played. It goes on after what its renditions list.
     pub fn open(
         &self,
         stream_id: StreamId,
@@ -73,14 +121,14 @@ impl Edge {
         let changed = self.shared.changed.clone();
         let stream = LiveStream::new(stream_id, broadcast, renditions, format, changed);
         let stream = Arc::new(stream);
+        let mut streams = self.streams();
+        let former = streams.remove(&stream_id);
         let served = Served {
             stream: stream.clone(),
             until: None,
+            predecessor: former.and_then(Served::into_predecessor),
         };
-        let former = self.streams().insert(stream_id, served);
-        if let Some(former) = former {
-            former.stream.retire();
-        }
+        streams.insert(stream_id, served);
         stream
     }
 
@@ -112,25 +160,21 @@ impl Edge {
 
     /// The broadcast of a stream, if it is held here.
     pub fn find(&self, stream_id: StreamId) -> Option<Arc<LiveStream>> {
-        let streams = self.streams();
-        let served = streams.get(&stream_id).filter(|served| !served.is_over())?;
-        Some(served.stream.clone())
+        self.streams().get_mut(&stream_id)?.shown().cloned()
     }
 
     /// Forgets broadcasts whose time is over; what is left, and can be played.
     fn playable(&self) -> Vec<Arc<LiveStream>> {
         let mut streams = self.streams();
         streams.retain(|_, served| {
-            let is_over = served.is_over();
+            let is_over = served.shown().is_none();
             if is_over {
                 served.stream.retire();
             }
             !is_over
         });
-        let playable = streams
-            .values()
-            .filter(|served| served.stream.is_playable());
-        playable.map(|served| served.stream.clone()).collect()
+        let shown = streams.values_mut().filter_map(|served| served.shown());
+        shown.filter(|one| one.is_playable()).cloned().collect()
     }
 
     /// Resolves when a broadcast may have become playable, or was closed.
@@ -152,11 +196,17 @@ impl Edge {
         stream.retire();
         let mut streams = self.streams();
         let id = stream.stream_id();
-        if streams
-            .get(&id)
-            .is_some_and(|served| Arc::ptr_eq(&served.stream, stream))
+        let Some(served) = streams.get_mut(&id) else {
+            return;
+        };
+        if Arc::ptr_eq(&served.stream, stream) {
+            match served.predecessor.take() {
+                Some(predecessor) => *served = predecessor.into(),
+                None => drop(streams.remove(&id)),
+            }
+        } else if (served.predecessor.as_ref()).is_some_and(|one| Arc::ptr_eq(&one.stream, stream))
         {
-            streams.remove(&id);
+            served.predecessor = None;
         }
     }
 
@@ -173,25 +223,83 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn who_is_led_nowhere_else_is_served_for_15_s() {
-        let (edge, id) = (Edge::default(), StreamId::new());
+    fn open(edge: &Edge, id: StreamId) -> Arc<LiveStream> {
         let broadcast = BroadcastTag::from(BroadcastId::new().0);
         let timeline = RenditionTimeline::new(Rung::P360, broadcast, 0);
         let format = StreamFormat {
             part_target: PartTarget::default(),
             dvr_window: Duration::from_mins(1),
         };
-        let stream = edge.open(id, broadcast, &[(Rung::P360, timeline)], format);
+        edge.open(id, broadcast, &[(Rung::P360, timeline)], format)
+    }
+
+    fn shows(stream: &LiveStream) {
         stream.set_master("#EXTM3U\n".to_owned());
+    }
+
+    /// What viewers find, and whether its route is kept, are one.
+    fn is_found(edge: &Edge, stream: &Arc<LiveStream>) -> bool {
+        let found = edge.find(stream.stream_id());
+        let is_found = found.is_some_and(|found| Arc::ptr_eq(&found, stream));
+        let playable = edge.playable();
+        let is_routed = playable.iter().any(|one| Arc::ptr_eq(one, stream));
+        assert_eq!(is_routed, is_found && stream.is_playable());
+        is_found
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_led_nowhere_else_is_served_for_15_s() {
+        let (edge, id) = (Edge::default(), StreamId::new());
+        let stream = open(&edge, id);
+        shows(&stream);
         edge.give_way(&stream);
         tokio::time::advance(Duration::from_millis(14_900)).await;
         edge.close(&stream);
         edge.give_way(&stream);
-        assert!(edge.find(id).is_some());
-        assert_eq!(edge.playable().len(), 1, "its route is kept");
+        assert!(is_found(&edge, &stream), "its route is kept");
         tokio::time::advance(Duration::from_millis(200)).await;
         assert!(edge.find(id).is_none());
         assert!(edge.playable().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_publisher_who_comes_straight_back_takes_nothing_from_the_viewers() {
+        let (edge, id) = (Edge::default(), StreamId::new());
+        let first = open(&edge, id);
+        shows(&first);
+        edge.give_way(&first);
+        // Back, away, and back again, without anything to show.
+        let second = open(&edge, id);
+        edge.give_way(&second);
+        edge.close(&second);
+        let third = open(&edge, id);
+        edge.close(&first);
+        assert!(is_found(&edge, &first));
+        assert!(second.is_retired() && !first.is_retired());
+        shows(&third);
+        assert!(is_found(&edge, &third));
+        assert!(first.is_retired(), "who waits there is told");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_predecessor_is_shown_until_its_time_is_over_or_viewers_are_led_elsewhere() {
+        let (edge, id) = (Edge::default(), StreamId::new());
+        let first = open(&edge, id);
+        shows(&first);
+        edge.give_way(&first);
+        let second = open(&edge, id);
+        // That came to nothing; the other process may go on all the same.
+        edge.close(&second);
+        assert!(is_found(&edge, &first));
+        let third = open(&edge, id);
+        tokio::time::advance(Duration::from_secs(15)).await;
+        assert!(is_found(&edge, &third) && first.is_retired());
+
+        shows(&third);
+        edge.give_way(&third);
+        let fourth = open(&edge, id);
+        assert!(is_found(&edge, &third));
+        edge.viewers_are_led_elsewhere(&third);
+        assert!(is_found(&edge, &fourth) && third.is_retired());
     }
 }

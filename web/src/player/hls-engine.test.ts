@@ -69,8 +69,10 @@ class FakeVideo extends EventTarget {
 const PLAIN = "http://h/live-streams/x/master.m3u8";
 const EDGE = "http://h/stream/x/master.m3u8";
 const WINDOW_MS = 60_000;
+const FLOWING =
+  '#EXTM3U\n#EXT-X-PART:DURATION=0.2,URI="a.ts"\n#EXT-X-PRELOAD-HINT:TYPE=PART,URI="b.ts"\n';
 
-describe("a broadcast that stalls for longer than is waited for", () => {
+describe("a broadcast", () => {
   let engine: InstanceType<typeof HlsEngine>;
   let video: FakeVideo;
   /** What the edge answers to the question whether it runs. */
@@ -83,8 +85,8 @@ describe("a broadcast that stalls for longer than is waited for", () => {
     }
     return newest;
   };
-  const details = (lastPartIndex: number) => ({
-    details: { live: true, targetduration: 2, endSN: 4, lastPartSn: 5, lastPartIndex, edge: 9 },
+  const details = (lastPartIndex: number, live = true) => ({
+    details: { live, targetduration: 2, endSN: 4, lastPartSn: 5, lastPartIndex, edge: 9 },
   });
   /** Lists, all the same, come as long as they are loaded. */
   const stalls = async (ms: number) => {
@@ -94,6 +96,12 @@ describe("a broadcast that stalls for longer than is waited for", () => {
       }
       await vi.advanceTimersByTimeAsync(2_000);
     }
+  };
+
+  /** The machine: time passes, and no timer fires. */
+  const sleeps = (ms: number) => {
+    const clock = performance.now.bind(performance);
+    vi.spyOn(performance, "now").mockImplementation(() => clock() + ms);
   };
 
   beforeEach(() => {
@@ -116,11 +124,12 @@ describe("a broadcast that stalls for longer than is waited for", () => {
 
   afterEach(() => {
     engine.dispose();
+    vi.restoreAllMocks();
     vi.useRealTimers();
     vi.unstubAllGlobals();
   });
 
-  test("is lost, and stays so", async () => {
+  test("that stalls for longer than is waited for is lost, and stays so while the edge has nothing", async () => {
     await stalls(WINDOW_MS);
     expect(engine.getState().phase).toBe("reconnecting");
     await stalls(6_000);
@@ -132,18 +141,44 @@ describe("a broadcast that stalls for longer than is waited for", () => {
     expect(FakeHls.made).toHaveLength(1);
   });
 
-  test("is lost until the viewer asks for it", async () => {
+  test("that is lost comes back when the edge has media again", async () => {
+    await stalls(WINDOW_MS + 6_000);
+    expect(engine.getState().phase).toBe("lost");
+    edge = FLOWING;
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(FakeHls.made).toHaveLength(2);
+    expect(hls()).toMatchObject({ url: EDGE, loads: true });
+    expect(engine.getState()).toMatchObject({ phase: "reconnecting", source: "low-latency" });
+  });
+
+  test("that stalls is waited for as long again by who slept meanwhile", async () => {
+    await stalls(6_000);
+    expect(engine.getState().phase).toBe("reconnecting");
+    sleeps(600_000);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(engine.getState().phase).toBe("reconnecting");
+    await stalls(WINDOW_MS - 6_000);
+    expect(engine.getState().phase).toBe("reconnecting");
+    await stalls(6_000);
+    expect(engine.getState().phase).toBe("lost");
+  });
+
+  test("that is lost is tried again when the viewer asks for it", async () => {
     await stalls(WINDOW_MS + 6_000);
     engine.retry();
     expect(engine.getState().phase).toBe("reconnecting");
+    edge = FLOWING;
+    await vi.advanceTimersByTimeAsync(20_000);
     hls().tell("LEVEL_LOADED", details(4));
     hls().tell("FRAG_BUFFERED");
     video.bufferedTo += 3;
-    await vi.advanceTimersByTimeAsync(200);
+    await vi.advanceTimersByTimeAsync(1_000);
     expect(engine.getState().phase).toBe("playing");
+    // No question to the edge was left over, whose answer would begin it all anew.
+    expect(FakeHls.made).toHaveLength(2);
   });
 
-  test("is lost on the plain playlists until the edge has media again", async () => {
+  test("that is lost on the plain playlists goes on at the edge when that has media again", async () => {
     hls().tell("ERROR", { fatal: true, type: "networkError", details: "levelLoadError" });
     expect(hls().url).toBe(PLAIN);
     await stalls(WINDOW_MS + 20_000);
@@ -155,5 +190,19 @@ describe("a broadcast that stalls for longer than is waited for", () => {
     await vi.advanceTimersByTimeAsync(20_000);
     expect(hls().url).toBe(EDGE);
     expect(engine.getState()).toMatchObject({ phase: "reconnecting", source: "low-latency" });
+  });
+
+  test("that is over is played to its end by who paused in its last second", async () => {
+    video.bufferedTo += 0.6;
+    hls().tell("LEVEL_LOADED", details(3, false));
+    await vi.advanceTimersByTimeAsync(1_000);
+    video.paused = true;
+    await vi.advanceTimersByTimeAsync(6_000);
+    video.paused = false;
+    await vi.advanceTimersByTimeAsync(500);
+    expect(FakeHls.made).toHaveLength(1);
+    // What does not come to its end is fetched elsewhere, as ever.
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(hls().url).toBe(PLAIN);
   });
 });

@@ -146,7 +146,11 @@ export class HlsEngine {
   /** Starts over after the stream was given up. */
   retry(): void {
     this.#tryAnew();
-    this.#choice.askSoon(now());
+    if (this.#source === "low-latency") {
+      this.#choice.takeEdge(now());
+    } else {
+      this.#choice.askSoon(now());
+    }
     this.#renew();
     this.#tick();
   }
@@ -355,7 +359,10 @@ export class HlsEngine {
   #tick = (): void => {
     const at = now();
     const ahead = bufferedAhead(this.video.buffered, this.video.currentTime);
-    this.#vitals.buffered(at, ahead);
+    // What stands by choice lacks nothing.
+    if (this.#vitals.buffered(at, this.video.paused ? Number.POSITIVE_INFINITY : ahead)) {
+      this.#window.woken(at);
+    }
     if (this.#vitals.isStale(at, this.#source)) {
       this.#window.open(at);
     }
@@ -396,8 +403,10 @@ export class HlsEngine {
     });
   }
 
+  /** Nothing is loaded any more; an edge is asked now and then whether it has something again. */
   #giveUp(): void {
     this.#givenUp = true;
+    this.#choice.awaitEdge(now(), Math.random());
     clearTimeout(this.#retryTimer);
     this.#hls.stopLoad();
   }

@@ -58,15 +58,20 @@ export class ListVitals {
     this.#heardAt = now;
   }
 
-  /** So many seconds of media lie ahead of the picture. To be told several times a second. */
-  buffered(now: number, aheadS: number): void {
-    if (now - this.#lookedAt > ASLEEP_MS) {
+  /**
+   * So many seconds of media lie ahead of the picture; endless is what nobody plays. To be told
+   * several times a second: returns whether nobody did for a while, as if asleep.
+   */
+  buffered(now: number, aheadS: number): boolean {
+    const wasAsleep = now - this.#lookedAt > ASLEEP_MS;
+    if (wasAsleep) {
       this.#heardAt = this.#advancedAt = this.#wetAt = now;
     }
     this.#lookedAt = now;
     if (aheadS >= (this.#list?.live === false ? DRY_AT_END_S : DRY_S)) {
       this.#wetAt = now;
     }
+    return wasAsleep;
   }
 
   /** The list has not grown for too long: nothing comes from the broadcaster, or none of it here. */

@@ -9,7 +9,7 @@ export type Phase =
   | "reconnecting"
   /** The broadcast is over and was watched to its end. */
   | "ended"
-  /** Given up; only the viewer's word starts another try. */
+  /** Given up; an edge that has media again, or the viewer's word, starts another try. */
   | "lost";
 
 export interface Signals {

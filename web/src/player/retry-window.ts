@@ -25,6 +25,14 @@ export class RetryWindow {
     this.#attempts = 0;
   }
 
+  /** The player was asleep and tried nothing: trouble that it had has its whole time from `now` on. */
+  woken(now: number): void {
+    if (this.isOpen) {
+      this.close();
+      this.open(now);
+    }
+  }
+
   get isOpen(): boolean {
     return this.#openedAt !== null;
   }

@@ -18,7 +18,7 @@ export class SourceChoice {
   #current: SourceKind = "plain";
   #edgeBeganAt = 0;
   #shortLives = 0;
-  /** When the edge is to be asked; `null` while it plays, and when there is none. */
+  /** When the edge is to be asked; `null` while it is tried anyway, and when there is none. */
   #question: { plannedAt: number; askAt: number } | null = null;
 
   get current(): SourceKind {
@@ -50,6 +50,13 @@ export class SourceChoice {
       this.#current = "plain";
       const lasted = now - this.#edgeBeganAt >= LASTING_MS;
       this.#shortLives = lasted ? 0 : Math.min(this.#shortLives + 1, DOUBLINGS + 1);
+      this.#planQuestion(now, jitter);
+    }
+  }
+
+  /** The edge plays nothing, for nothing comes there: it is asked when that is over. */
+  awaitEdge(now: number, jitter: number): void {
+    if (this.#current === "low-latency") {
       this.#planQuestion(now, jitter);
     }
   }

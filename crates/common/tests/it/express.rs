@@ -85,7 +85,8 @@ impl AsRef<[u8]> for Media {
     }
 }
 
-const LONGEST: Duration = Duration::from_secs(2);
+/// A machine with much to do may stand still for seconds; that is not the client's slowness.
+const LONGEST: Duration = Duration::from_secs(8);
 
 #[tokio::test]
 async fn what_a_client_takes_too_long_over_is_let_go_and_others_go_on() {
@@ -126,11 +127,12 @@ async fn what_a_client_takes_too_long_over_is_let_go_and_others_go_on() {
     let client = reqwest::Client::new();
     let others = async {
         let began = Instant::now();
-        while began.elapsed() < 2 * LONGEST {
+        // Together they take longer than one may.
+        while began.elapsed() < LONGEST + Duration::from_secs(1) {
             let media = client.get(format!("http://{addr}/media"));
             let media = media.send().await.unwrap().bytes().await.unwrap();
             assert_eq!(media.len(), 16 << 20);
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         becomes(1).await;
     };

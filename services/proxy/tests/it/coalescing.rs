@@ -42,7 +42,7 @@ impl Edge {
     }
 
     /// Answers with the `x-token` and the number of lines of `Accept-Encoding` that it was sent. What
-    /// ends in `/private` is not marked, and there is nothing at `/missing`.
+    /// ends in `/private` is not marked, and there is nothing at `/missing`, nor at `/late`, which is.
     async fn with_bodies_of(bytes: usize, mark: &'static str) -> Self {
         let asked = Arc::<AtomicUsize>::default();
         let gate = watch::Sender::new(true);
@@ -68,6 +68,9 @@ impl Edge {
                 }
                 let encodings = request.headers().get_all("accept-encoding").iter();
                 headers.insert("x-encodings", encodings.count().into());
+                if request.uri().path().ends_with("/late") {
+                    return (StatusCode::NOT_FOUND, headers).into_response();
+                }
                 (headers, vec![b'x'; bytes]).into_response()
             }
         };

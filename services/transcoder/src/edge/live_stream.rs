@@ -148,6 +148,11 @@ impl LiveStream {
         self.retired.cancel();
     }
 
+    #[cfg(test)]
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.is_cancelled()
+    }
+
     /// The master playlist, once all renditions are known.
     pub fn set_master(&self, text: String) {
         let mut master = self.master.lock().unwrap_or_else(PoisonError::into_inner);

@@ -46,6 +46,7 @@ pub struct LiveEdge {
     edge: Edge,
     /// Base URL of what left memory.
     storage: Arc<str>,
+    longest_answer: Duration,
     /// Answers that have no log line.
     playlists: Counter,
     parts: Counter,
@@ -57,17 +58,26 @@ impl LiveEdge {
         Self {
             edge,
             storage: storage.into(),
+            longest_answer: LONGEST_ANSWER,
             playlists: metrics::counter!("transcoder_edge_playlists_total"),
             parts: metrics::counter!("transcoder_edge_parts_total"),
         }
     }
 
+    /// How long a client may take over an answer; a minute if nothing is said.
+    #[must_use]
+    pub fn longest_answer(mut self, limit: Duration) -> Self {
+        self.longest_answer = limit;
+        self
+    }
+
     /// Serves it: by its routes, past the layers where it can, and to nobody for too long.
     pub fn add_to(self, service: Service) -> Service {
+        let longest_answer = self.longest_answer;
         service
             .raw_routes(self.routes())
             .express(self)
-            .longest_answer(LONGEST_ANSWER)
+            .longest_answer(longest_answer)
     }
 
     fn find(&self, stream_id: StreamId) -> Result<Arc<LiveStream>, ApiError> {
@@ -106,9 +116,7 @@ impl Express for LiveEdge {
                 }
                 Err(NoPart::Unknown) => None,
                 // The routes would wait for it as long again.
-                Err(NoPart::Late) => {
-                    Some(allow_all_origins(ApiError::not_found().into_response()).await)
-                }
+                Err(NoPart::Late) => Some(allow_all_origins(missing().into_response()).await),
             }
         }))
     }
@@ -142,7 +150,7 @@ pub async fn media(
     }
     if let Ok(name) = PartName::from_uri(rung, &file) {
         let bytes = stream.part(&name).await;
-        return Ok(transport_stream(bytes.map_err(|_| ApiError::not_found())?));
+        return Ok(transport_stream(bytes.map_err(|_| missing())?));
     }
     let name = SegmentName::from_uri(rung, &file).map_err(|_| ApiError::not_found())?;
     match stream.segment(&name) {
@@ -153,14 +161,16 @@ pub async fn media(
             let headers = [
                 (header::LOCATION, location),
                 (header::CACHE_CONTROL, FOR_A_MINUTE),
+                (COALESCE, YES),
             ];
             Ok((StatusCode::TEMPORARY_REDIRECT, headers).into_response())
         }
         SegmentPlace::OnDisk => {
             let detail = "This segment waits for storage, which is away. Try again soon.";
-            Err(ApiError::unavailable(detail).retry_after(STORAGE_RETRY))
+            let away = ApiError::unavailable(detail).retry_after(STORAGE_RETRY);
+            Err(away.header(COALESCE, YES))
         }
-        SegmentPlace::Unknown => Err(ApiError::not_found()),
+        SegmentPlace::Unknown => Err(missing()),
     }
 }
 
@@ -188,6 +198,12 @@ pub async fn allow_all_origins(mut response: Response) -> Response {
         HeaderValue::from_static("Content-Length, Date, Retry-After"),
     );
     response
+}
+
+/// Media that is not here, for anybody: who waited for it together is told so together, and does not
+/// come again one by one.
+fn missing() -> ApiError {
+    ApiError::not_found().header(COALESCE, YES)
 }
 
 fn not_live() -> ApiError {

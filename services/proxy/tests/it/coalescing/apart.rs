@@ -198,3 +198,20 @@ async fn errors_say_nothing_of_what_may_be_joined() {
     tokio::join!(requests, opened);
     assert_eq!(edge.asked(), before + 1);
 }
+
+#[tokio::test]
+async fn an_error_that_is_marked_is_for_all_who_waited_for_it() {
+    let (proxy, edge, path) = world("1").await;
+    edge.holds();
+    let late = format!("{path}/late");
+    let requests = join_all((0..5).map(|_| proxy.get(&late)));
+    let opened = async {
+        are_joined(&proxy, 5).await;
+        edge.gives();
+    };
+    let (answers, ()) = tokio::join!(requests, opened);
+    for answer in answers {
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    }
+    assert_eq!(edge.asked(), 2, "the first one, and one for all");
+}

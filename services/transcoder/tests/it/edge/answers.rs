@@ -203,7 +203,9 @@ async fn an_announced_part_is_waited_for_and_one_that_will_not_come_is_missing_a
     assert_eq!(held.await.unwrap().unwrap().status(), 200);
     let began = Instant::now();
     let next = format!("480p/{}-000001-000000002.6.ts", tag(world.broadcast));
-    assert_eq!(world.status(&next).await, 404);
+    let missing = world.server.get(world.id(), &next).await;
+    assert_eq!(missing.status(), 404);
+    assert_eq!(missing.headers()["marquee-coalesce"], "1");
     assert!(began.elapsed() < Duration::from_secs(1));
 }
 
@@ -214,7 +216,10 @@ async fn an_announced_part_that_does_not_come_is_waited_for_three_target_duratio
     let hint = format!("480p/{}", playlist.hint.unwrap());
     let began = Instant::now();
     // The encoder has stalled.
-    assert_eq!(world.status(&hint).await, 404);
+    let late = world.server.get(world.id(), &hint).await;
+    assert_eq!(late.status(), 404);
+    // Those who were joined are not to wait as long again, each by itself.
+    assert_eq!(late.headers()["marquee-coalesce"], "1");
     let waited = began.elapsed();
     assert!((Duration::from_secs(6)..Duration::from_secs(10)).contains(&waited));
 }

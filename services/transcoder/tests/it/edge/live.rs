@@ -48,8 +48,17 @@ pub struct Server {
 
 impl Server {
     pub async fn start(context: &OutputContext) -> Self {
-        let telemetry = telemetry::init("transcoder", &LogConfig::default());
+        Self::of(LiveEdge::new(context.edge.clone(), STORAGE_URL.into())).await
+    }
+
+    /// One that lets a client take so long over an answer.
+    pub async fn with_longest_answer(context: &OutputContext, limit: Duration) -> Self {
         let edge = LiveEdge::new(context.edge.clone(), STORAGE_URL.into());
+        Self::of(edge.longest_answer(limit)).await
+    }
+
+    async fn of(edge: LiveEdge) -> Self {
+        let telemetry = telemetry::init("transcoder", &LogConfig::default());
         let service = edge.add_to(Service::new(
             "transcoder",
             telemetry,

@@ -14,6 +14,8 @@ async fn segments_stay_in_memory_or_on_disk_until_storage_has_them() {
     let mut live = Live::start(&storage.context, id, BroadcastId::new(), 1, 1).await;
     let status = async |uri: &str| {
         let response = server.get(id, &format!("480p/{uri}")).await;
+        // Wherever it is, it is there for all.
+        assert_eq!(response.headers()["marquee-coalesce"], "1");
         response.status().as_u16()
     };
     storage.door.shut();
