@@ -115,7 +115,8 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    fn asking(
+    /// One that asks by `look_up`.
+    pub(crate) fn asking(
         look_up: impl Fn(Upstream) -> BoxFuture<'static, Found> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -207,7 +208,7 @@ impl Resolver {
 
     fn begin(&self, upstream: &Upstream) -> Result<Question, Arc<io::Error>> {
         let room = self.0.room.clone().try_acquire_owned();
-        let permit = room.map_err(|_| Arc::new(io::ErrorKind::ResourceBusy.into()))?;
+        let permit = room.map_err(|_| Arc::new(too_many_lookups()))?;
         let (sender, answer) = watch::channel(None);
         let begun = Instant::now();
         tokio::spawn(
@@ -269,6 +270,13 @@ impl Question {
     }
 
     async fn answer(&mut self) -> Option<Resolved> {
+fn too_many_lookups() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "too many names are being looked up",
+    )
+}
+
         let answered = self.answer.wait_for(Option::is_some).await.ok()?;
         answered.clone()
     }
