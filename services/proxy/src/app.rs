@@ -36,6 +36,8 @@ const MEASURE_EVERY: Duration = Duration::from_secs(1);
 pub struct AppState {
     /// The table in Redis.
     pub table: RouteTable,
+    /// Names of upstreams: those of the workers, so that a silent name is asked for once by all.
+    pub resolver: Resolver,
     /// Who is an admin; `None`: nobody is, for this proxy knows no key.
     pub auth: Option<AuthContext>,
 }
@@ -73,8 +75,10 @@ impl App {
         let marks = Marks::default();
         let known = Routes::new(&config.redis, marks.clone())?;
         let redis = RedisClient::new(&config.redis)?;
+        let resolver = Resolver::default();
         let state = AppState {
             table: RouteTable::new(redis.clone()),
+            resolver: resolver.clone(),
             auth: config
                 .jwt_secret_key
                 .as_ref()
@@ -88,7 +92,7 @@ impl App {
             routes: known,
             marks,
             coalescer: Coalescer::default(),
-            resolver: Resolver::default(),
+            resolver,
             deadlines: config.traffic.deadlines(),
             trusted_proxies: TrustedProxies::new(config.traffic.trusted_proxies.clone()),
             loop_guard: LoopGuard::default(),

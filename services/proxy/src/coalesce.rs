@@ -27,7 +27,8 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use self::{
-    budget::Budget,
+    budget::{Budget, Budgets},
+    marks::Kind,
     shareable::Key,
     shared::{Follower, Shared},
 };
@@ -47,7 +48,7 @@ pub struct Coalescer(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     under_way: Mutex<HashMap<Key, Arc<Shared>>>,
-    budget: Budget,
+    budgets: Budgets,
 }
 
 /// Where a request that may be joined finds its answer.
@@ -74,7 +75,7 @@ impl Coalescer {
         F: Future<Output = Result<Response<B>, ProxyError>> + Send + 'static,
         B: Body<Data = Bytes, Error = BoxError> + Send + 'static,
     {
-        let follower = match self.place(route, Key::of(route, request)) {
+        let follower = match self.place(route, request) {
             Place::None => return Ok(Joined::Alone),
             Place::WithOthers(follower) => {
                 metrics::counter!("proxy_joined_requests_total").increment(1);
@@ -96,14 +97,16 @@ impl Coalescer {
         under_way.values().map(|shared| shared.followers()).sum()
     }
 
-    fn place(&self, route: &Route, key: Key) -> Place {
+    fn place(&self, route: &Route, request: &Request<()>) -> Place {
+        let key = Key::of(route, request);
+        let budget = self.0.budgets.of(Kind::of(request.uri().path()));
         let mut under_way = self.under_way();
         if let Some(shared) = under_way.get(&key)
             && shared.is_joinable(JOINABLE)
         {
             return Place::WithOthers(shared.follow());
         }
-        if !self.0.budget.has_room(&route.stream_id) {
+        if !budget.has_room(&route.stream_id) {
             return Place::None;
         }
         let shared = Arc::new(Shared::default());
@@ -111,6 +114,7 @@ impl Coalescer {
         under_way.insert(key.clone(), shared.clone());
         let carrier = Carrier {
             coalescer: self.clone(),
+            budget: budget.clone(),
             stream_id: route.stream_id.clone(),
             key,
             shared,
@@ -129,6 +133,7 @@ impl Coalescer {
 /// Carries one answer to all who follow it; when it ends, it can be joined no more.
 struct Carrier {
     coalescer: Coalescer,
+    budget: Budget,
     stream_id: Box<str>,
     key: Key,
     shared: Arc<Shared>,
@@ -165,10 +170,8 @@ impl Carrier {
             Ok(response) => response,
             Err(error) => return self.shared.fail(Arc::new(error)),
         };
-        let reserved = shareable::shareable_bytes(&response).and_then(|bytes| {
-            let budget = &self.coalescer.0.budget;
-            budget.reserve(&self.stream_id, bytes)
-        });
+        let reserved = shareable::shareable_bytes(&response)
+            .and_then(|bytes| self.budget.reserve(&self.stream_id, bytes));
         match reserved {
             Some(reserved) => self.shared.pass(response, reserved).await,
             None => self.shared.decline(),

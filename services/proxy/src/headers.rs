@@ -136,6 +136,8 @@ fn remove_own_set_cookies(headers: &mut HeaderMap) {
 }
 
 fn is_own_cookie(pair: &str) -> bool {
+    // `=name=value` is a cookie without a name, which browsers send back as `name=value`.
+    let pair = pair.trim_start_matches(|c: char| c == '=' || c.is_whitespace());
     let name = pair.split(['=', ';']).next().unwrap_or_default().trim();
     OWN_COOKIES.contains(&name)
 }

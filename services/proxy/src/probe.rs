@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use http::{Request, header::HOST};
+use marquee_common::error_chain;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -33,18 +34,18 @@ pub struct Health {
     pub error: Option<String>,
 }
 
-/// Asks the upstream of an entry.
-pub async fn probe(entry: &Entry) -> Health {
+/// Asks the upstream of an entry. Look-ups outlive who gives up on them: all probes of a process,
+/// and its workers, share the resolver that bounds them.
+pub async fn probe(resolver: &Resolver, entry: &Entry) -> Health {
     match entry.upstream() {
-        Ok(upstream) => ask(&entry.stream_id, &upstream).await,
+        Ok(upstream) => ask(resolver, &entry.stream_id, &upstream).await,
         Err(error) => silent(format!("{error}")),
     }
 }
 
-async fn ask(stream_id: &str, upstream: &Upstream) -> Health {
+async fn ask(resolver: &Resolver, stream_id: &str, upstream: &Upstream) -> Health {
     let began = Instant::now();
     let asked = async {
-        let resolver = Resolver::default();
         let addresses = resolver.addresses(upstream, DEADLINE).await?;
         let mut connection = resolver.connect(upstream, &addresses, DEADLINE).await?;
         let answered = connection.send(question(stream_id, upstream)).await;
@@ -58,7 +59,7 @@ async fn ask(stream_id: &str, upstream: &Upstream) -> Health {
             error: None,
         },
         Ok(Ok(Err(_))) => silent("it broke off, or did not answer in HTTP".to_owned()),
-        Ok(Err(error)) => silent(error.to_string()),
+        Ok(Err(error)) => silent(error_chain(&error)),
         Err(_) => silent("no answer within a second".to_owned()),
     }
 }
@@ -84,5 +85,36 @@ fn silent(error: String) -> Health {
         http_status: None,
         latency_ms: None,
         error: Some(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use futures::{FutureExt, future::pending};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_whose_server_is_silent_is_looked_up_once_however_often_it_is_probed() {
+        let asked = Arc::<AtomicUsize>::default();
+        let counter = asked.clone();
+        let resolver = Resolver::asking(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            pending().boxed()
+        });
+        for number in 0..5 {
+            let entry = Entry {
+                stream_id: format!("live{number}"),
+                value: Some("silent:80".to_owned()),
+                ttl: None,
+            };
+            assert!(!probe(&resolver, &entry).await.answers);
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 }

@@ -9,6 +9,7 @@ use redis::RedisError;
 
 use crate::{
     config::{RoutesCommand, RoutesConfig},
+    connections::Resolver,
     probe::{self, Health, probe},
     route_table::{Entry, RouteTable},
     stream_id::{self, StreamIdError},
@@ -87,9 +88,10 @@ async fn check(table: &RouteTable, stream_id: Option<String>) -> Result<(), Comm
         },
     };
     let asked = entries.len();
+    let resolver = Resolver::default();
     let mut checked = stream::iter(entries)
-        .map(|entry| async move {
-            let health = probe(&entry).await;
+        .map(async |entry| {
+            let health = probe(&resolver, &entry).await;
             (entry, health)
         })
         .buffered(probe::AT_A_TIME);

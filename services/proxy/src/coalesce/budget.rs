@@ -1,23 +1,68 @@
 //! How much of joined answers may wait in memory for slow clients: of one stream's, and of all.
+//!
+//! Playlists have room of their own: all viewers of a stream wait for the next one all the time, and
+//! slow readers of segments must not make each of them wait by itself.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use super::marks::Kind;
+
 /// Largest answer that is shared: a segment of 2 s at 30 Mbit/s.
 pub(super) const MAX_ANSWER_BYTES: u64 = 8 * 1024 * 1024;
-/// What one stream's answers may hold, so that no stream's clients use up what is there for all.
-const MAX_STREAM_BYTES: u64 = 64 * 1024 * 1024;
-/// What all answers that are being shared may hold together.
-const MAX_ALL_BYTES: u64 = 256 * 1024 * 1024;
+const PLAYLISTS: Limits = Limits {
+    stream: 32 * 1024 * 1024,
+    all: 64 * 1024 * 1024,
+};
+const OTHERS: Limits = Limits {
+    stream: 64 * 1024 * 1024,
+    all: 192 * 1024 * 1024,
+};
+
+/// Bytes that answers of one kind may hold.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// One stream's, so that no stream's clients use up what is there for all.
+    stream: u64,
+    /// All that are being shared.
+    all: u64,
+}
+
+/// The room for each kind of answer.
+#[derive(Debug)]
+pub(super) struct Budgets {
+    playlists: Budget,
+    others: Budget,
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            playlists: Budget::within(PLAYLISTS),
+            others: Budget::within(OTHERS),
+        }
+    }
+}
+
+impl Budgets {
+    /// The room for answers of this kind.
+    pub(super) fn of(&self, kind: Kind) -> &Budget {
+        match kind {
+            Kind::Playlist => &self.playlists,
+            Kind::Other => &self.others,
+        }
+    }
+}
 
 /// Bytes that are held. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Budget(Arc<Mutex<Held>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
+    limits: Limits,
     all: u64,
     by_stream: HashMap<Box<str>, u64>,
 }
@@ -25,11 +70,19 @@ struct Held {
 impl Held {
     fn has_room(&self, stream_id: &str, bytes: u64) -> bool {
         let stream = self.by_stream.get(stream_id).copied().unwrap_or_default();
-        stream + bytes <= MAX_STREAM_BYTES && self.all + bytes <= MAX_ALL_BYTES
+        stream + bytes <= self.limits.stream && self.all + bytes <= self.limits.all
     }
 }
 
 impl Budget {
+    fn within(limits: Limits) -> Self {
+        Self(Arc::new(Mutex::new(Held {
+            limits,
+            all: 0,
+            by_stream: HashMap::new(),
+        })))
+    }
+
     /// Whether any answer that may be shared would fit.
     pub(super) fn has_room(&self, stream_id: &str) -> bool {
         self.held().has_room(stream_id, MAX_ANSWER_BYTES)
@@ -89,12 +142,12 @@ mod tests {
 
     use super::*;
 
-    const PER_STREAM: usize = (MAX_STREAM_BYTES / MAX_ANSWER_BYTES) as usize;
-    const IN_ALL: usize = (MAX_ALL_BYTES / MAX_ANSWER_BYTES) as usize;
+    const PER_STREAM: usize = (OTHERS.stream / MAX_ANSWER_BYTES) as usize;
+    const IN_ALL: usize = (OTHERS.all / MAX_ANSWER_BYTES) as usize;
 
     #[test]
     fn one_stream_cannot_use_up_what_is_there_for_all() {
-        let budget = Budget::default();
+        let budget = Budget::within(OTHERS);
         let held: Vec<_> = (0..PER_STREAM)
             .map(|_| budget.reserve("a", MAX_ANSWER_BYTES).unwrap())
             .collect();
@@ -109,7 +162,7 @@ mod tests {
 
     #[test]
     fn all_streams_together_hold_no_more_than_there_is() {
-        let budget = Budget::default();
+        let budget = Budget::within(OTHERS);
         let mut held: Vec<_> = (0..IN_ALL)
             .map(|n| {
                 budget

@@ -50,6 +50,11 @@ impl World {
         }
     }
 
+    fn has_room(&self, stream_id: &str) -> bool {
+        let budget = self.coalescer.0.budgets.of(Kind::Other);
+        budget.has_room(stream_id)
+    }
+
     /// Lets what can happen without time passing happen.
     async fn settles(&self) {
         for _ in 0..100 {
@@ -77,7 +82,7 @@ async fn who_reads_too_slowly_is_cut_off_and_makes_room() {
     let world = World::new();
     let mut unread = world.fill("a").await;
     tokio::time::sleep(READ_WITHIN / 2).await;
-    assert!(!world.coalescer.0.budget.has_room("a"));
+    assert!(!world.has_room("a"));
     let in_time = unread.pop().unwrap().into_body().collect().await.unwrap();
     assert_eq!(in_time.to_bytes().len() as u64, MAX_ANSWER_BYTES);
     tokio::time::sleep(READ_WITHIN).await;
@@ -96,6 +101,15 @@ async fn without_room_nobody_waits_for_another_and_other_streams_are_joined() {
     let joined = join_all((0..5).map(|_| world.join("/a/part", pending()))).await;
     assert!(joined.iter().all(is_alone));
     let joined = join_all((0..5).map(|_| world.join("/b/part", async { Ok(marked("b")) }))).await;
+    assert!(!joined.iter().any(is_alone));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_readers_of_segments_leave_playlists_joined() {
+    let world = World::new();
+    let _unread = world.fill("a").await;
+    let playlist = || world.join("/a/live.m3u8", async { Ok(marked("#EXTM3U")) });
+    let joined = join_all((0..5).map(|_| playlist())).await;
     assert!(!joined.iter().any(is_alone));
 }
 

@@ -31,6 +31,9 @@ const FRESH: Duration = Duration::from_secs(5);
 const FAILED: Duration = Duration::from_secs(1);
 /// So long a name's last addresses serve where no new ones can be had.
 const USABLE: Duration = Duration::from_mins(1);
+/// So long an address that took a connection is tried before one that was late or refused it; then
+/// the order is the name server's again.
+const PREFERRED: Duration = Duration::from_mins(1);
 /// A look-up that takes longer is waited for no more by those who can go on at the last addresses.
 const SLOW: Duration = Duration::from_millis(250);
 /// Names that are remembered.
@@ -58,8 +61,8 @@ struct Name {
     last: Option<(Arc<[SocketAddr]>, Instant)>,
     failure: Option<(Arc<io::Error>, Instant)>,
     question: Option<Question>,
-    /// The address that took a connection when the first one did not.
-    preferred: Option<SocketAddr>,
+    /// The address that took a connection when the first one did not, and when it did.
+    preferred: Option<(SocketAddr, Instant)>,
 }
 
 /// A look-up that is under way.
@@ -115,7 +118,8 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    fn asking(
+    /// One that asks by `look_up`.
+    pub(crate) fn asking(
         look_up: impl Fn(Upstream) -> BoxFuture<'static, Found> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -152,8 +156,8 @@ impl Resolver {
         }
     }
 
-    /// A new connection to one of an upstream's addresses; the one that took it is tried first from
-    /// now on.
+    /// A new connection to one of an upstream's addresses; the one that took it is tried first
+    /// for the next minute.
     pub async fn connect(
         &self,
         upstream: &Upstream,
@@ -169,7 +173,7 @@ impl Resolver {
 
     fn prefer(&self, upstream: &Upstream, address: SocketAddr) {
         if let Some(name) = self.names().get_mut(upstream) {
-            name.preferred = Some(address);
+            name.preferred = Some((address, Instant::now()));
             if let Some((addresses, since)) = name.last.take() {
                 name.last = Some((name.in_order(addresses.to_vec()), since));
             }
@@ -207,7 +211,7 @@ impl Resolver {
 
     fn begin(&self, upstream: &Upstream) -> Result<Question, Arc<io::Error>> {
         let room = self.0.room.clone().try_acquire_owned();
-        let permit = room.map_err(|_| Arc::new(io::ErrorKind::ResourceBusy.into()))?;
+        let permit = room.map_err(|_| Arc::new(too_many_lookups()))?;
         let (sender, answer) = watch::channel(None);
         let begun = Instant::now();
         tokio::spawn(
@@ -255,11 +259,22 @@ impl Name {
         (since.elapsed() < within).then(|| addresses.clone())
     }
 
-    /// The preferred one first, if it is one of them.
+    /// The preferred one first, if it is one of them and was not preferred too long ago.
     fn in_order(&self, mut addresses: Vec<SocketAddr>) -> Arc<[SocketAddr]> {
-        addresses.sort_by_key(|address| Some(*address) != self.preferred);
+        let preferred = self
+            .preferred
+            .filter(|(_, since)| since.elapsed() < PREFERRED)
+            .map(|(address, _)| address);
+        addresses.sort_by_key(|address| Some(*address) != preferred);
         addresses.into()
     }
+}
+
+fn too_many_lookups() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "too many names are being looked up",
+    )
 }
 
 impl Question {

@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 use super::operator::Operator;
 use crate::{
     app::AppState,
+    connections::Resolver,
     probe::{self, Health, probe},
     route_table::Entry,
     stream_id,
@@ -44,8 +45,8 @@ pub struct RouteView {
 }
 
 impl RouteView {
-    async fn of(entry: Entry) -> Self {
-        let health = probe(&entry).await;
+    async fn of(resolver: &Resolver, entry: Entry) -> Self {
+        let health = probe(resolver, &entry).await;
         Self {
             stream_id: entry.stream_id,
             upstream: entry.value.unwrap_or_default(),
@@ -120,7 +121,7 @@ pub async fn list(
     let found = state.table.list(page.cursor.as_deref(), limit).await;
     let found = found.map_err(redis_away)?;
     let items = stream::iter(found.entries)
-        .map(RouteView::of)
+        .map(|entry| RouteView::of(&state.resolver, entry))
         .buffered(probe::AT_A_TIME)
         .collect()
         .await;
@@ -152,7 +153,7 @@ pub async fn find(
 ) -> Result<Json<RouteView>, ApiError> {
     let found = state.table.find(&id).await.map_err(redis_away)?;
     let entry = found.ok_or_else(ApiError::not_found)?;
-    Ok(Json(RouteView::of(entry).await))
+    Ok(Json(RouteView::of(&state.resolver, entry).await))
 }
 
 /// Let a stream's requests go to an upstream, from the next one on.
@@ -195,12 +196,13 @@ pub async fn set(
     } else {
         StatusCode::OK
     };
-    let view = RouteView::of(Entry {
+    let entry = Entry {
         stream_id: id,
         value: Some(upstream.to_string()),
         ttl,
-    });
-    Ok((status, Json(view.await)).into_response())
+    };
+    let view = RouteView::of(&state.resolver, entry).await;
+    Ok((status, Json(view)).into_response())
 }
 
 /// Let a stream's requests go nowhere, from the next one on.

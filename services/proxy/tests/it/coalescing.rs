@@ -121,6 +121,20 @@ async fn asks(proxy: &Proxy, path: &str, lines: &str) -> TcpStream {
     client
 }
 
+/// A connection on which nothing is under way, and which worker has it: the ids that it makes tell.
+async fn connect(proxy: &Proxy) -> (TcpStream, String) {
+    let mut client = TcpStream::connect(proxy.address).await.unwrap();
+    let request = format!(
+        "HEAD /stream/{} HTTP/1.1\r\nhost: a\r\n\r\n",
+        unique("none")
+    );
+    client.write_all(request.as_bytes()).await.unwrap();
+    let head = read_head(&mut client).await;
+    let (_, id) = head.split_once("x-request-id: ").unwrap();
+    let (worker, _) = id.split_once('-').unwrap();
+    (client, worker.to_owned())
+}
+
 async fn are_joined(proxy: &Proxy, followers: usize) {
     eventually("they are joined", PATIENCE, async || {
         (proxy.coalescer.followers() == followers).then_some(())
@@ -211,26 +225,37 @@ async fn a_slow_client_does_not_hold_the_others_up() {
 #[tokio::test]
 async fn joined_requests_get_their_answer_while_the_proxy_drains() {
     let edge = Edge::start("1").await;
-    // So many that the second one hardly has the worker of the first, who leaves.
     let args = ["--workers=8", "--shutdown-grace-s=15"];
     let (proxy, edge, path) = before(edge, &args).await;
     edge.holds();
-    let first = asks(&proxy, &path, "").await;
+    // The worker of the first, who leaves, is not that of the second: it has nothing to serve then
+    // but what was asked for both.
+    let (mut first, worker) = connect(&proxy).await;
+    let mut second = eventually("another worker takes a connection", PATIENCE, async || {
+        let (client, other) = connect(&proxy).await;
+        (other != worker).then_some(client)
+    })
+    .await;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+    first.write_all(request.as_bytes()).await.unwrap();
     are_joined(&proxy, 1).await;
-    let second = length(proxy.request(Method::GET, &path));
-    let opened = async {
-        are_joined(&proxy, 2).await;
-        drop(first);
-        are_joined(&proxy, 1).await;
-        proxy.lifecycle.shutdown();
-        eventually("nobody is let in any more", PATIENCE, async || {
-            TcpStream::connect(proxy.address).await.err()
-        })
-        .await;
-        edge.gives();
-    };
-    let (length, ()) = tokio::join!(second, opened);
-    assert_eq!(length, BODY);
+    second.write_all(request.as_bytes()).await.unwrap();
+    are_joined(&proxy, 2).await;
+    drop(first);
+    are_joined(&proxy, 1).await;
+    proxy.lifecycle.shutdown();
+    eventually("nobody is let in any more", PATIENCE, async || {
+        TcpStream::connect(proxy.address).await.err()
+    })
+    .await;
+    edge.gives();
+    let mut answer = Vec::new();
+    second.read_to_end(&mut answer).await.unwrap();
+    assert!(
+        answer.ends_with(&vec![b'x'; BODY]),
+        "{} bytes",
+        answer.len()
+    );
     assert_eq!(edge.asked(), 2, "what was asked for both was not cut");
 }
 

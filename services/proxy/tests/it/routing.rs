@@ -76,7 +76,8 @@ async fn a_body_in_chunks_arrives_whatever_the_method() {
 async fn an_upstream_cannot_set_the_platforms_own_cookies() {
     let upstream = crate::fixture::says(
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nset-cookie: access_token=x; Path=/\r\n\
-          set-cookie: theme=dark\r\nset-cookie:  refresh_token =y\r\n\r\nok",
+          set-cookie: theme=dark\r\nset-cookie:  refresh_token =y\r\n\
+          set-cookie: =access_token=x; Path=/\r\nset-cookie: = =refresh_token=y\r\n\r\nok",
     )
     .await;
     let proxy = Proxy::start().await;

@@ -145,9 +145,10 @@ async fn a_name_without_an_address_is_asked_for_again_after_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_address_that_took_a_connection_comes_first_from_then_on() {
+async fn the_address_that_took_a_connection_comes_first_for_a_minute() {
     let server = Server::start();
-    server.says(&["10.0.0.1:80", "10.0.0.2:80"]);
+    let said = ["10.0.0.1:80", "10.0.0.2:80"];
+    server.says(&said);
     server.of("a:80").await.unwrap();
     let works = "10.0.0.2:80".parse().unwrap();
     server.resolver.prefer(&"a:80".parse().unwrap(), works);
@@ -155,4 +156,6 @@ async fn the_address_that_took_a_connection_comes_first_from_then_on() {
     assert_eq!(server.of("a:80").await.unwrap(), turned);
     pass(FRESH).await;
     assert_eq!(server.of("a:80").await.unwrap(), turned, "asked for anew");
+    pass(PREFERRED).await;
+    assert_eq!(server.of("a:80").await.unwrap(), said, "not for good");
 }
