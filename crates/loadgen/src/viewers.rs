@@ -202,7 +202,13 @@ impl Timetable {
                 _ => {}
             }
         }
-        table.next = (table.first_msn + whole, open);
+        let newest = table.first_msn + whole;
+        // All parts may be there a moment before their segment is listed as whole.
+        table.next = if table.parts > 0 && open == table.parts {
+            (newest + 1, 0)
+        } else {
+            (newest, open)
+        };
         if table.first_ms == 0 || table.parts == 0 || table.prefix.is_empty() {
             return Err(HttpError::Answer(
                 "no low-latency playlist with a whole segment".into(),
@@ -313,6 +319,24 @@ mod tests {
         assert_eq!(unix_ms("2000-02-29T12:00:00.001Z"), Some(951_825_600_001));
         assert_eq!(unix_ms("2026-11-25T09:50:38.543Z"), Some(1_795_600_238_543));
         assert_eq!(unix_ms("yesterday"), None);
+    }
+
+    #[test]
+    fn what_follows_the_last_part_of_a_segment_is_the_next_segments_first() {
+        let part = |msn, part| {
+            format!("#EXT-X-PART:DURATION=1.00000,URI=\"0a-000001-00000000{msn}.{part}.ts\"\n")
+        };
+        let text = format!(
+            "#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:7\n\
+             #EXT-X-PROGRAM-DATE-TIME:1970-01-01T00:00:10.000Z\n\
+             {}{}#EXTINF:2.000,\n0a-000001-000000007-10000-2000.ts\n{}{}",
+            part(7, 0),
+            part(7, 1),
+            part(8, 0),
+            part(8, 1)
+        );
+        let table = Timetable::read(&text);
+        assert_eq!(table.ok().map(|table| table.next), Some((9, 0)));
     }
 
     #[test]

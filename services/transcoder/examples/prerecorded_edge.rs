@@ -5,6 +5,7 @@
 //! so that a client can tell how late it was told.
 
 use std::{
+    num::NonZeroUsize,
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -38,6 +39,9 @@ struct Args {
     /// Every answer goes through all layers of the server, to see what they cost.
     #[arg(long)]
     without_express: bool,
+    /// Threads that serve connections; the transcoder has one a core.
+    #[arg(long, default_value = "1")]
+    workers: NonZeroUsize,
 }
 
 /// A segment of the recording.
@@ -91,7 +95,9 @@ async fn serve(args: Args, recording: Vec<Segment>) -> Result<()> {
     let telemetry = telemetry::init("transcoder", &log);
     let http = HttpConfig::default();
     let live = LiveEdge::new(edge, "http://localhost/live-streams".to_owned());
-    let service = Service::new("transcoder", telemetry, http, 0).raw_routes(live.routes());
+    let service = Service::new("transcoder", telemetry, http, 0)
+        .raw_routes(live.routes())
+        .workers(args.workers);
     let service = if args.without_express {
         service
     } else {

@@ -1,6 +1,6 @@
 //! The service put together.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, thread::available_parallelism, time::Duration};
 
 use axum::extract::FromRef;
 use marquee_common::{
@@ -150,6 +150,7 @@ impl App {
             .routes(crate::routes::routes(state));
         let service = LiveEdge::new(output.edge.clone(), storage)
             .add_to(service)
+            .workers(available_parallelism().unwrap_or(NonZeroUsize::MIN))
             .readiness(vec![s3_check(client, bucket), redis_check(redis)]);
         let lifecycle = service.lifecycle();
         let stop = lifecycle.token();
