@@ -33,6 +33,9 @@ pub struct RenditionTimeline {
     /// Discontinuity number before the first listed entry's own flag.
     discontinuity_seq_before: u64,
     listed: VecDeque<Listed>,
+    /// Latest end of all that was ever listed: windows count back from here. The newest entry may
+    /// end earlier, because a filled hole can be longer than the time that passed.
+    latest_end_ms: i64,
     ended: bool,
 }
 
@@ -50,6 +53,7 @@ impl RenditionTimeline {
             broadcast,
             discontinuity_seq_before: discontinuity_seq_first,
             listed: VecDeque::new(),
+            latest_end_ms: i64::MIN,
             ended: false,
         }
     }
@@ -210,11 +214,8 @@ impl RenditionTimeline {
     }
 
     fn first_in_window(&self, dvr: Duration) -> usize {
-        let Some(end_ms) = self.end_ms() else {
-            return 0;
-        };
         let dvr_ms = i64::try_from(dvr.as_millis()).unwrap_or(i64::MAX);
-        let oldest_end = end_ms.saturating_sub(dvr_ms);
+        let oldest_end = self.latest_end_ms.saturating_sub(dvr_ms);
         let at_least = self.listed.len().saturating_sub(MIN_ENTRIES);
         self.listed
             .iter()
@@ -227,6 +228,7 @@ impl RenditionTimeline {
         let before = self
             .last_discontinuity_number()
             .unwrap_or(self.discontinuity_seq_before);
+        self.latest_end_ms = self.latest_end_ms.max(entry.end_ms());
         self.listed.push_back(Listed {
             discontinuity_number: before + u64::from(entry.discontinuity),
             entry,

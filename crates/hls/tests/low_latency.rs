@@ -265,6 +265,28 @@ fn reports_hints_and_the_end_are_written_as_a_client_reads_them() {
 }
 
 #[test]
+fn the_window_does_not_go_back_when_a_filled_hole_is_longer_than_the_time_that_passed() {
+    let parts = |count, whole| Step::Parts { count, whole };
+    let mut steps = vec![parts(10, true); 30];
+    steps.push(parts(7, true));
+    // Twelve numbers that took no time: their gaps reach past the short segment that follows.
+    steps.push(Step::TakeOver {
+        numbers: 12,
+        pause_ms: 0,
+    });
+    steps.push(parts(1, true));
+    let mut broadcast = Broadcast::new();
+    let mut client = Client::default();
+    for step in &steps {
+        broadcast.take(step, |broadcast| {
+            if broadcast.is_listed() {
+                client.read(&broadcast.live.write(&[], false));
+            }
+        });
+    }
+}
+
+#[test]
 fn parts_of_a_number_that_is_listed_are_ignored() {
     let mut broadcast = Broadcast::new();
     broadcast.take(
