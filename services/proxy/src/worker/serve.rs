@@ -42,7 +42,10 @@ pub(super) async fn serve(
         admitted: Arc::new(admitted),
     });
     let draining = worker.shared.lifecycle.token();
-    let service = service_fn(move |request| answer(worker.clone(), client.clone(), request));
+    // hyper keeps room for the service's future from the connection's beginning to its end: boxed, an
+    // idle connection holds no room for a request.
+    let service =
+        service_fn(move |request| Box::pin(answer(worker.clone(), client.clone(), request)));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
