@@ -1,7 +1,7 @@
 /** The public face of the stream service (API.md, "stream"), and how often it is asked. */
 
 import { queryOptions } from "@tanstack/react-query";
-import { ApiError, getJson } from "./http";
+import { ApiError, getJson, RateLimited } from "./http";
 
 /** A stream as anybody may see it: never with its key. */
 export interface PublicStream {
@@ -49,11 +49,15 @@ export interface PollState {
 
 /**
  * Time until the next question: steady while it works. While it fails, as long as it has failed
- * already, so that waits double and a service that comes back is not met by every page at once.
+ * already, so that waits double and a service that comes back is not met by every page at once. One
+ * that counts requests says itself when.
  */
 export function pollDelay(state: PollState): number {
   if (state.error === null) {
     return POLL_MS;
+  }
+  if (state.error instanceof RateLimited) {
+    return Math.max(state.error.waitMs, POLL_MS);
   }
   const failing =
     state.dataUpdatedAt > 0
@@ -87,6 +91,11 @@ export const streamById = (id: string) =>
     queryFn: ({ signal }) =>
       getJson<PublicStream>(`/api/streams/${encodeURIComponent(id)}`, signal),
   });
+
+/** The error if it is worth telling: being asked to wait is not, for the answer comes by itself. */
+export function worthTelling(error: Error | null): Error | null {
+  return error instanceof RateLimited ? null : error;
+}
 
 /** Whether an error means that there is no such stream, rather than that we could not ask. */
 export function isNotFound(error: unknown): boolean {
