@@ -1,23 +1,8 @@
-/** The public face of the stream service (API.md, "stream"), and how often it is asked. */
+/** What the pages ask the stream service, and how often. */
 
 import { queryOptions } from "@tanstack/react-query";
 import { ApiError, getJson, RateLimited } from "./http";
-
-/** A stream as anybody may see it: never with its key. */
-export interface PublicStream {
-  id: string;
-  title: string | null;
-  /** `null` while the user database is away. */
-  username: string | null;
-  status: string;
-  viewer_count?: number | null;
-  /** Rung names, highest first; `["audio"]` without video. */
-  available_qualities?: string[] | null;
-  thumbnail_url?: string | null;
-  started_at?: string | null;
-  hls_url?: string | null;
-  ll_hls_url?: string | null;
-}
+import { getStreamOnce, type PublicStream } from "./public-stream";
 
 interface Page<T> {
   items: T[];
@@ -26,16 +11,6 @@ interface Page<T> {
 
 const POLL_MS = 5_000;
 const POLL_SLOWEST_MS = 60_000;
-
-/** Whether there is something to watch: `reconnecting` keeps its playlist and its viewers. */
-export function isOnAir(stream: PublicStream): boolean {
-  return stream.status === "live" || stream.status === "reconnecting";
-}
-
-/** A title to show, also for a broadcaster who gave none. */
-export function titleOf(stream: PublicStream): string {
-  return stream.title?.trim() || "Untitled broadcast";
-}
 
 /** What a query remembers that matters for when to ask again. */
 export interface PollState {
@@ -88,8 +63,7 @@ export const streamById = (id: string) =>
     queryKey: ["streams", "one", id],
     // What was asked for on the way to the page is not asked for again there.
     staleTime: 1_000,
-    queryFn: ({ signal }) =>
-      getJson<PublicStream>(`/api/streams/${encodeURIComponent(id)}`, signal),
+    queryFn: ({ signal }) => getStreamOnce(id, signal),
   });
 
 /** The error if it is worth telling: being asked to wait is not, for the answer comes by itself. */

@@ -2,7 +2,8 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
-import { isOnAir, liveStreams, type PublicStream, titleOf, worthTelling } from "../api/streams";
+import { isOnAir, type PublicStream, titleOf } from "../api/public-stream";
+import { liveStreams, worthTelling } from "../api/streams";
 import { StatusBadge, Tag } from "../ui/badges";
 import { elapsed } from "../ui/elapsed";
 import { Notice } from "../ui/notice";

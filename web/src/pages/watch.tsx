@@ -3,14 +3,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { useParams } from "react-router";
-import {
-  isNotFound,
-  isOnAir,
-  type PublicStream,
-  streamById,
-  titleOf,
-  worthTelling,
-} from "../api/streams";
+import { isOnAir, type PublicStream, titleOf } from "../api/public-stream";
+import { isNotFound, streamById, worthTelling } from "../api/streams";
 import { LivePlayer } from "../player/live-player";
 import { StatusBadge } from "../ui/badges";
 import { elapsed } from "../ui/elapsed";

@@ -11,7 +11,7 @@ import Hls from "hls.js/light";
 import { Autoplay } from "./autoplay";
 import { bufferedAhead, nextBufferedStart } from "./buffer";
 import { configFor } from "./engine-config";
-import { AUTO, type EngineState, EngineStore } from "./engine-state";
+import { AUTO, BEHIND_S, type EngineState, EngineStore } from "./engine-state";
 import { LiveKeeper } from "./live-keeper";
 import { type Phase, phaseOf } from "./phase";
 import { positionOf } from "./program-date";
@@ -22,8 +22,7 @@ import type { SourceKind } from "./source-choice";
 import { StillPicture } from "./still-picture";
 
 const TICK_MS = 100;
-/** Past this far from the live position a viewer is said to be behind. */
-export const BEHIND_S = 5;
+/** As `BEHIND_S`, at the edge. */
 const BEHIND_LOW_LATENCY_S = 2;
 /** A picture held for longer than this is worth words. */
 const QUIET_HOLD_MS = 6_000;
@@ -48,6 +47,8 @@ export class HlsEngine {
   readonly #autoplay: Autoplay;
   readonly #still: StillPicture;
   readonly #ticker: ReturnType<typeof setInterval>;
+  /** The first picture of what begins at the edge is still to be shown. */
+  #firstPicture = false;
   #details: LevelDetails | null = null;
   /** The moment of the broadcast (unix ms) at which the next instance begins; `null`: live. */
   #beginAt: number | null = null;
@@ -65,6 +66,7 @@ export class HlsEngine {
     this.#still = new StillPicture(video);
     this.#hls = this.#attach();
     this.#ticker = setInterval(this.#tick, TICK_MS);
+    this.video.addEventListener("loadedmetadata", this.#showFirstPicture);
     this.video.addEventListener("playing", this.#onPlaying);
     this.video.addEventListener("ended", this.#tick);
   }
@@ -136,6 +138,7 @@ export class HlsEngine {
     clearInterval(this.#ticker);
     this.#recovery.dispose();
     this.#autoplay.dispose();
+    this.video.removeEventListener("loadedmetadata", this.#showFirstPicture);
     this.video.removeEventListener("playing", this.#onPlaying);
     this.video.removeEventListener("ended", this.#tick);
     this.#keeper.dispose();
@@ -152,11 +155,15 @@ export class HlsEngine {
 
   #attach(): Hls {
     const source = this.#source;
-    const hls = new Hls(configFor(source));
+    const atLive = this.#beginAt === null;
+    this.#firstPicture = source === "low-latency" && atLive;
+    const hls = new Hls(configFor(source, atLive));
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onQualities(hls));
     hls.on(Hls.Events.LEVEL_SWITCHED, (_event, { level }) => this.#store.set({ active: level }));
+    hls.once(Hls.Events.LEVEL_LOADED, (_event, { level }) => this.#keepFirstLevel(hls, level));
     hls.on(Hls.Events.LEVEL_LOADED, (_event, data) => this.#onLevelLoaded(data));
     hls.on(Hls.Events.LEVEL_UPDATED, (_event, { details }) => this.#beginWhereItWas(details));
+    hls.on(Hls.Events.BUFFER_APPENDED, this.#showFirstPicture);
     hls.on(Hls.Events.FRAG_BUFFERED, () => this.#recovery.progressed());
     hls.on(Hls.Events.ERROR, (_event, data) => this.#recovery.failed(data));
     hls.loadSource(this.#recovery.edgeUrl ?? this.plainUrl);
@@ -182,6 +189,42 @@ export class HlsEngine {
     this.#recovery.listed(details);
     this.#store.set({ listEnded: !details.live });
   }
+
+  /**
+   * The level that hls.js begins with stays until it has a picture: a better one in its place, which
+   * the first parts may suggest, would have to begin once more.
+   */
+  #keepFirstLevel(hls: Hls, level: number): void {
+    if (hls.autoLevelEnabled && this.#source === "low-latency") {
+      hls.loadLevel = level;
+      this.video.addEventListener("loadeddata", () => this.#letLevelsChange(hls), { once: true });
+    }
+  }
+
+  #letLevelsChange(hls: Hls): void {
+    if (hls === this.#hls) {
+      hls.loadLevel = this.#store.get().chosen;
+    }
+  }
+
+  /**
+   * hls.js goes to where it begins when all listed parts of a segment are there, and the first of
+   * them is a picture already.
+   */
+  #showFirstPicture = (): void => {
+    const { buffered, readyState, seeking, currentTime } = this.video;
+    if (
+      !this.#firstPicture ||
+      buffered.length === 0 ||
+      readyState < HTMLMediaElement.HAVE_METADATA
+    ) {
+      return;
+    }
+    this.#firstPicture = false;
+    if (!seeking && currentTime < buffered.start(0)) {
+      this.video.currentTime = buffered.start(0);
+    }
+  };
 
   /** hls.js begins at live by itself; where that is not wanted it is told as soon as dates are known. */
   #beginWhereItWas(details: LevelDetails): void {
