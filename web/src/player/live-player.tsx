@@ -38,6 +38,7 @@ export function LivePlayer({
   const host = useRef<HTMLDivElement>(null);
   const [screen, setScreen] = useState<Screen | null>(null);
   const [player, setPlayer] = useState<Player | null>(null);
+  const [failure, setFailure] = useState<unknown>(null);
   const engine = screen?.engine ?? null;
 
   // Read once when a screen is opened; what becomes of it later is told to the engine.
@@ -46,13 +47,13 @@ export function LivePlayer({
 
   useEffect(() => {
     const shown = new AbortController();
-    void showScreen({
+    showScreen({
       source: { src, lowLatencySrc: latestLowLatencySrc.current },
       host: host.current,
       shown: shown.signal,
       onScreen: setScreen,
       onControls: setPlayer,
-    });
+    }).catch(setFailure);
     return () => {
       shown.abort();
       setScreen(null);
@@ -79,6 +80,10 @@ export function LivePlayer({
     }
   }, [phase, onEnded]);
 
+  if (failure !== null) {
+    // The code that plays could not be had: the page says so.
+    throw failure;
+  }
   return (
     <section
       className="mq-player"
