@@ -27,7 +27,7 @@ export function report(joins, { srtLatencyMs, seconds }) {
   const goal = source === "plain" ? "" : ` (goal: ${GOALS.firstFrame})`;
   const first = [
     [`from the opening of the page${goal}`, fixed(median(open)), spread(open)],
-    ["from the player's start", fixed(median(player)), spread(player)],
+    ["from when the player was in the page", fixed(median(player)), spread(player)],
   ];
   const off = joins.flatMap(({ samples }) =>
     samples

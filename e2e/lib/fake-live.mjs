@@ -25,6 +25,10 @@ export class FakeLive {
   /** No further segment is listed. */
   stalled = false;
   ended = false;
+  /** The paths that were asked for, in order. */
+  requests = [];
+  /** Awaited before a path is answered; what it throws is the answer. */
+  before = async () => {};
 
   #server;
   #ladder;
@@ -102,6 +106,8 @@ export class FakeLive {
 
   async #answer(request, response) {
     const { pathname } = new URL(request.url, this.url);
+    this.requests.push(pathname);
+    await this.before(pathname);
     if (pathname.startsWith("/api/")) {
       return this.#api(pathname, response);
     }

@@ -238,9 +238,84 @@ describe("the player", AT_ONCE, () => {
     }));
 });
 
+/** Code by the names that the build gives it. */
+const ENTRY = /^\/assets\/index-.*\.js$/;
+const PAGE = /^\/assets\/app-.*\.js$/;
+const SCREEN = /^\/assets\/screen-.*\.js$/;
+const CONTROLS = /^\/assets\/add-controls-.*\.js$/;
+
+describe("the way to the first picture", AT_ONCE, () => {
+  const asked = (live, path) =>
+    until(`${path} is asked for`, 5_000, () => live.requests.some((it) => path.test(it)));
+  const ofStream = (live) => new RegExp(`^/api/streams/${live.stream.id}$`);
+
+  test("asks for the stream and for the code that plays it before any code has come, and for each once", (t) =>
+    watch(
+      t,
+      {
+        arrange: (live) => {
+          live.before = async (path) => {
+            if (ENTRY.test(path)) {
+              await asked(live, SCREEN);
+              await asked(live, ofStream(live));
+            }
+          };
+        },
+      },
+      async ({ live, player }) => {
+        await player.playsOn();
+        // After the master the page asks for the stream as often as any page does.
+        const first = live.requests.findIndex((path) => path.endsWith("master.m3u8"));
+        const before = live.requests.slice(0, first);
+        for (const once of [SCREEN, ENTRY, ofStream(live)]) {
+          const times = before.filter((path) => once.test(path)).length;
+          assert.equal(times, 1, `${once} in ${before}`);
+        }
+      },
+    ));
+
+  test("plays before the page's own code has come", (t) =>
+    watch(
+      t,
+      {
+        arrange: (live) => {
+          live.before = (path) => PAGE.test(path) && asked(live, /\.ts$/);
+        },
+      },
+      ({ player }) => player.playsOn(),
+    ));
+
+  test("shows the picture before its controls, and with the browser's own where those do not come", (t) =>
+    watch(
+      t,
+      {
+        arrange: (live) => {
+          live.before = async (path) => {
+            if (CONTROLS.test(path)) {
+              assert.ok(
+                live.requests.some((it) => it.endsWith(".ts")),
+                "the media came first",
+              );
+              throw new Error("gone");
+            }
+          };
+        },
+      },
+      async ({ page, player }) => {
+        await player.playsOn();
+        await until("there are controls", 5_000, () =>
+          page.evaluate(() => document.querySelector("video").controls),
+        );
+        assert.equal(await player.phase(), "playing");
+      },
+    ));
+});
+
 describe("the list", AT_ONCE, () => {
-  test("shows what is live and leads to it", (t) =>
+  test("shows what is live and leads to it, and leaves the code that plays until then", (t) =>
     onPage(t, {}, async ({ live, page, player }) => {
+      await page.getByTestId("live-card").waitFor();
+      assert.ok(!live.requests.some((path) => SCREEN.test(path)), `${live.requests}`);
       await page.getByTestId("live-card").click();
       await page.waitForURL(`**/live/${live.stream.id}`);
       await player.playsOn();

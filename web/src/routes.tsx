@@ -5,6 +5,7 @@ import { createBrowserRouter } from "react-router";
 import { streamById } from "./api/streams";
 import { LiveNowPage } from "./pages/live-now";
 import { NotFoundPage } from "./pages/not-found";
+import { WatchPage } from "./pages/watch";
 import { CrashedPage, Shell } from "./ui/shell";
 
 export const createRouter = (queries: QueryClient) =>
@@ -21,8 +22,7 @@ export const createRouter = (queries: QueryClient) =>
             void queries.prefetchQuery(streamById(id));
             return null;
           },
-          // The player is most of the code, and the list does not need it.
-          lazy: async () => ({ Component: (await import("./pages/watch")).WatchPage }),
+          Component: WatchPage,
         },
         { path: "*", element: <NotFoundPage /> },
       ],

@@ -1,5 +1,7 @@
 /** JSON over fetch against the gateway, with its RFC 9457 errors as exceptions. */
 
+import { RateLimit, retryAfterMs } from "./rate-limit";
+
 /** What the gateway says when it refuses; `code` is the stable part. */
 export class ApiError extends Error {
   override readonly name = "ApiError";
@@ -14,24 +16,54 @@ export class ApiError extends Error {
   }
 }
 
+/** The server counts this address' requests and has had too many; nothing is alarming about it. */
+export class RateLimited extends ApiError {
+  /** @param waitMs how long nothing is asked from now on */
+  constructor(
+    readonly waitMs: number,
+    detail: string,
+    requestId: string | undefined,
+  ) {
+    super(429, "rate_limited", detail, requestId);
+  }
+}
+
+const limit = new RateLimit();
+
 /** Longest wait for an answer; past it the request counts as failed and is retried by the caller. */
 const TIMEOUT_MS = 10_000;
 
 /**
  * GETs `path` and returns its JSON.
  *
+ * @throws {RateLimited} when too much was asked lately, without asking again before the time.
  * @throws {ApiError} on any answer but 2xx; network trouble and time-outs are thrown as fetch does.
  */
 export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const waitMs = limit.waitMs(performance.now());
+  if (waitMs > 0) {
+    throw new RateLimited(waitMs, "Too many requests; asked again in a while.", undefined);
+  }
   const deadline = AbortSignal.timeout(TIMEOUT_MS);
   const response = await fetch(path, {
     headers: { accept: "application/json" },
     signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
   });
+  if (response.status === 429) {
+    throw await refusalOf(response);
+  }
+  limit.answered();
   if (!response.ok) {
     throw await problemOf(response);
   }
   return (await response.json()) as T;
+}
+
+async function refusalOf(response: Response): Promise<RateLimited> {
+  const asked = retryAfterMs(response.headers.get("retry-after"), Date.now());
+  limit.refused(performance.now(), asked, Math.random());
+  const { message, requestId } = await problemOf(response);
+  return new RateLimited(limit.waitMs(performance.now()), message, requestId);
 }
 
 async function problemOf(response: Response): Promise<ApiError> {

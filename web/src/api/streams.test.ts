@@ -1,6 +1,7 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { ApiError, getJson } from "./http";
-import { isNotFound, isOnAir, type PublicStream, pollDelay, titleOf } from "./streams";
+import { isOnAir, type PublicStream, titleOf } from "./public-stream";
+import { isNotFound, pollDelay } from "./streams";
 
 const stream = (fields: Partial<PublicStream>): PublicStream => ({
   id: "1",

@@ -1,23 +1,8 @@
-/** The public face of the stream service (API.md, "stream"), and how often it is asked. */
+/** What the pages ask the stream service, and how often. */
 
 import { queryOptions } from "@tanstack/react-query";
-import { ApiError, getJson } from "./http";
-
-/** A stream as anybody may see it: never with its key. */
-export interface PublicStream {
-  id: string;
-  title: string | null;
-  /** `null` while the user database is away. */
-  username: string | null;
-  status: string;
-  viewer_count?: number | null;
-  /** Rung names, highest first; `["audio"]` without video. */
-  available_qualities?: string[] | null;
-  thumbnail_url?: string | null;
-  started_at?: string | null;
-  hls_url?: string | null;
-  ll_hls_url?: string | null;
-}
+import { ApiError, getJson, RateLimited } from "./http";
+import { getStreamOnce, type PublicStream } from "./public-stream";
 
 interface Page<T> {
   items: T[];
@@ -26,16 +11,6 @@ interface Page<T> {
 
 const POLL_MS = 5_000;
 const POLL_SLOWEST_MS = 60_000;
-
-/** Whether there is something to watch: `reconnecting` keeps its playlist and its viewers. */
-export function isOnAir(stream: PublicStream): boolean {
-  return stream.status === "live" || stream.status === "reconnecting";
-}
-
-/** A title to show, also for a broadcaster who gave none. */
-export function titleOf(stream: PublicStream): string {
-  return stream.title?.trim() || "Untitled broadcast";
-}
 
 /** What a query remembers that matters for when to ask again. */
 export interface PollState {
@@ -49,11 +24,15 @@ export interface PollState {
 
 /**
  * Time until the next question: steady while it works. While it fails, as long as it has failed
- * already, so that waits double and a service that comes back is not met by every page at once.
+ * already, so that waits double and a service that comes back is not met by every page at once. One
+ * that counts requests says itself when.
  */
 export function pollDelay(state: PollState): number {
   if (state.error === null) {
     return POLL_MS;
+  }
+  if (state.error instanceof RateLimited) {
+    return Math.max(state.error.waitMs, POLL_MS);
   }
   const failing =
     state.dataUpdatedAt > 0
@@ -84,9 +63,13 @@ export const streamById = (id: string) =>
     queryKey: ["streams", "one", id],
     // What was asked for on the way to the page is not asked for again there.
     staleTime: 1_000,
-    queryFn: ({ signal }) =>
-      getJson<PublicStream>(`/api/streams/${encodeURIComponent(id)}`, signal),
+    queryFn: ({ signal }) => getStreamOnce(id, signal),
   });
+
+/** The error if it is worth telling: being asked to wait is not, for the answer comes by itself. */
+export function worthTelling(error: Error | null): Error | null {
+  return error instanceof RateLimited ? null : error;
+}
 
 /** Whether an error means that there is no such stream, rather than that we could not ask. */
 export function isNotFound(error: unknown): boolean {

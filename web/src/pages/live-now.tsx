@@ -2,7 +2,8 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
-import { isOnAir, liveStreams, type PublicStream, titleOf } from "../api/streams";
+import { isOnAir, type PublicStream, titleOf } from "../api/public-stream";
+import { liveStreams, worthTelling } from "../api/streams";
 import { StatusBadge, Tag } from "../ui/badges";
 import { elapsed } from "../ui/elapsed";
 import { Notice } from "../ui/notice";
@@ -12,9 +13,10 @@ import { useNow } from "../ui/use-now";
 
 export function LiveNowPage() {
   useDocumentTitle(null);
-  const { data, error, isPending, isFetching, refetch } = useQuery(liveStreams);
+  const { data, error: failure, isFetching, refetch } = useQuery(liveStreams);
+  const error = worthTelling(failure);
 
-  if (isPending) {
+  if (!data && !error) {
     return <Loading />;
   }
   if (!data) {
@@ -24,7 +26,7 @@ export function LiveNowPage() {
         title="We could not ask what is live"
         action={{ label: "Try again", onClick: () => void refetch(), busy: isFetching }}
       >
-        {error?.message ?? "The server did not answer."}
+        {error?.message}
       </Notice>
     );
   }

@@ -3,7 +3,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { useParams } from "react-router";
-import { isNotFound, isOnAir, type PublicStream, streamById, titleOf } from "../api/streams";
+import { isOnAir, type PublicStream, titleOf } from "../api/public-stream";
+import { isNotFound, streamById, worthTelling } from "../api/streams";
 import { LivePlayer } from "../player/live-player";
 import { StatusBadge } from "../ui/badges";
 import { elapsed } from "../ui/elapsed";
@@ -21,11 +22,12 @@ const COLUMN = "mx-auto w-full pb-4 sm:max-w-[min(100%,(100dvh-12rem)*16/9)] sm:
 
 export function WatchPage() {
   const { id = "" } = useParams();
-  const { data: stream, error, isPending, isFetching, refetch } = useQuery(streamById(id));
+  const { data: stream, error: failure, isFetching, refetch } = useQuery(streamById(id));
+  const error = worthTelling(failure);
   const broadcast = useBroadcast(stream);
   useDocumentTitle(stream ? titleOf(stream) : null);
 
-  if (isPending) {
+  if (!stream && !error) {
     return (
       <div className={COLUMN}>
         <div role="status" aria-label="Loading" className={FRAME} />
@@ -41,7 +43,7 @@ export function WatchPage() {
         title="We could not load this stream"
         action={{ label: "Try again", onClick: () => void refetch(), busy: isFetching }}
       >
-        {error?.message ?? "The server did not answer."}
+        {error?.message}
       </Notice>
     );
   }

@@ -42,8 +42,13 @@ const LOW_LATENCY: Partial<HlsConfig> = {
   fragLoadPolicy: policy(4_000, 2, 200, 20_000),
 };
 
-export const configFor = (kind: SourceKind): Partial<HlsConfig> =>
-  kind === "low-latency" ? LOW_LATENCY : PLAIN;
+/**
+ * @param atLive whether it begins at live: then the first picture is that of the segment's beginning,
+ *   the only one that needs nothing before it, and `LiveKeeper` goes to live from there
+ */
+export function configFor(kind: SourceKind, atLive: boolean): Partial<HlsConfig> {
+  return kind === "low-latency" ? { ...LOW_LATENCY, startOnSegmentBoundary: atLive } : PLAIN;
+}
 
 /** @param totalMs what a whole answer may take, as long as its first byte if not given */
 function policy(

@@ -6,6 +6,9 @@ import type { SourceKind } from "./source-choice";
 
 export const AUTO = -1;
 
+/** Past this far from the live position a viewer of the plain playlists is said to be behind. */
+export const BEHIND_S = 5;
+
 /** A new object for each change. */
 export interface EngineState {
   phase: Phase;

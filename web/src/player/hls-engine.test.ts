@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
+type Listener = (event: string, data: unknown) => void;
+
 /** What the engine has of hls.js: the browser's media sources are not in a unit test. */
 class FakeHls {
   static readonly made: FakeHls[] = [];
@@ -8,6 +10,7 @@ class FakeHls {
     LEVEL_SWITCHED: "switched",
     LEVEL_LOADED: "loaded",
     LEVEL_UPDATED: "updated",
+    BUFFER_APPENDED: "appended",
     FRAG_BUFFERED: "buffered",
     ERROR: "error",
   };
@@ -18,20 +21,33 @@ class FakeHls {
   readonly playingDate = null;
   readonly liveSyncPosition = null;
   url = "";
+  loadLevel = -1;
   loads = true;
-  readonly #listeners = new Map<string, (event: string, data: unknown) => void>();
+  #listeners: { event: string; listener: Listener; once: boolean }[] = [];
 
   constructor() {
     FakeHls.made.push(this);
   }
 
-  on(event: string, listener: (event: string, data: unknown) => void) {
-    this.#listeners.set(event, listener);
+  get autoLevelEnabled() {
+    return this.loadLevel === -1;
+  }
+
+  on(event: string, listener: Listener) {
+    this.#listeners.push({ event, listener, once: false });
+  }
+
+  once(event: string, listener: Listener) {
+    this.#listeners.push({ event, listener, once: true });
   }
 
   tell(event: keyof typeof FakeHls.Events, data: unknown = {}) {
     const name = FakeHls.Events[event];
-    this.#listeners.get(name)?.(name, data);
+    const told = this.#listeners.filter((it) => it.event === name);
+    this.#listeners = this.#listeners.filter((it) => it.event !== name || !it.once);
+    for (const { listener } of told) {
+      listener(name, data);
+    }
   }
 
   loadSource(url: string) {
@@ -59,10 +75,11 @@ class FakeVideo extends EventTarget {
   muted = true;
   readyState = 0;
   videoWidth = 0;
+  bufferedFrom = 0;
   playbackRate = 1;
   currentTime = 0;
   bufferedTo = 1;
-  buffered = { length: 1, start: () => 0, end: () => this.bufferedTo };
+  buffered = { length: 1, start: () => this.bufferedFrom, end: () => this.bufferedTo };
   play = () => Promise.resolve();
 }
 
@@ -86,6 +103,7 @@ describe("a broadcast", () => {
     return newest;
   };
   const details = (lastPartIndex: number, live = true) => ({
+    level: 1,
     details: { live, targetduration: 2, endSN: 4, lastPartSn: 5, lastPartIndex, edge: 9 },
   });
   /** Lists, all the same, come as long as they are loaded. */
@@ -190,6 +208,58 @@ describe("a broadcast", () => {
     await vi.advanceTimersByTimeAsync(20_000);
     expect(hls().url).toBe(EDGE);
     expect(engine.getState()).toMatchObject({ phase: "reconnecting", source: "low-latency" });
+  });
+
+  describe("that begins", () => {
+    /** Its first part is there: two tenths of a second from a keyframe on. */
+    const partComes = () => {
+      video.readyState = HTMLMediaElement.HAVE_METADATA;
+      video.bufferedFrom = 20;
+      video.bufferedTo = 20.2;
+      video.currentTime = 0;
+      hls().tell("BUFFER_APPENDED");
+    };
+
+    test("shows the edge's first part, and leaves it to hls.js from then on", () => {
+      partComes();
+      expect(video.currentTime).toBe(20);
+      video.currentTime = 10;
+      hls().tell("BUFFER_APPENDED");
+      expect(video.currentTime).toBe(10);
+    });
+
+    test("shows it as soon as it is known what it is", () => {
+      partComes();
+      engine.retry();
+      video.readyState = HTMLMediaElement.HAVE_NOTHING;
+      video.currentTime = 0;
+      hls().tell("BUFFER_APPENDED");
+      expect(video.currentTime).toBe(0);
+      video.readyState = HTMLMediaElement.HAVE_METADATA;
+      video.dispatchEvent(new Event("loadedmetadata"));
+      expect(video.currentTime).toBe(20);
+    });
+
+    test("keeps the rung that it begins with until there is a picture", () => {
+      expect(hls().loadLevel).toBe(1);
+      video.dispatchEvent(new Event("loadeddata"));
+      expect(hls().autoLevelEnabled).toBe(true);
+      hls().tell("LEVEL_LOADED", details(4));
+      expect(hls().autoLevelEnabled).toBe(true);
+    });
+
+    test("goes on with the rung that was chosen meanwhile", () => {
+      engine.choose(2);
+      video.dispatchEvent(new Event("loadeddata"));
+      expect(hls().loadLevel).toBe(2);
+    });
+
+    test("on the plain playlists begins where hls.js wants it", () => {
+      hls().tell("ERROR", { fatal: true, type: "networkError", details: "levelLoadError" });
+      partComes();
+      expect(hls().url).toBe(PLAIN);
+      expect(video.currentTime).toBe(0);
+    });
   });
 
   test("that is over is played to its end by who paused in its last second", async () => {

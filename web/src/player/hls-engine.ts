@@ -1,42 +1,31 @@
 /**
  * Plays one live in a media element, close to its edge, and gets it back when it is lost.
  *
- * hls.js loads and switches; this class adds what it leaves to the page: which of the live's two
- * addresses plays, when trouble is told to the viewer, how long it is retried, and how playback
- * starts again after it. `LiveKeeper` keeps it close to live.
+ * hls.js loads and switches; this class is what binds it to the media element and to the rules that
+ * it leaves to the page: `Recovery` gets a lost stream back, `LiveKeeper` keeps it close to live,
+ * `RefillHold` holds the picture until enough is buffered.
  */
 
-import type { ErrorData, LevelDetails, LevelLoadedData } from "hls.js";
+import type { LevelDetails, LevelLoadedData } from "hls.js";
 import Hls from "hls.js/light";
 import { Autoplay } from "./autoplay";
 import { bufferedAhead, nextBufferedStart } from "./buffer";
-import { edgeAnswers } from "./edge-probe";
 import { configFor } from "./engine-config";
-import { AUTO, type EngineState, EngineStore } from "./engine-state";
-import { ListVitals } from "./list-vitals";
+import { AUTO, BEHIND_S, type EngineState, EngineStore } from "./engine-state";
 import { LiveKeeper } from "./live-keeper";
 import { type Phase, phaseOf } from "./phase";
 import { positionOf } from "./program-date";
 import { qualitiesOf } from "./quality";
+import { type Playback, Recovery } from "./recovery";
 import { FALLBACK_REFILL, LOW_LATENCY_REFILL, PLAIN_REFILL, RefillHold } from "./refill-hold";
-import { RetryWindow } from "./retry-window";
-import { SourceChoice, type SourceKind } from "./source-choice";
+import type { SourceKind } from "./source-choice";
 import { StillPicture } from "./still-picture";
 
 const TICK_MS = 100;
-/** Past this far from the live position a viewer is said to be behind. */
-export const BEHIND_S = 5;
+/** As `BEHIND_S`, at the edge. */
 const BEHIND_LOW_LATENCY_S = 2;
 /** A picture held for longer than this is worth words. */
 const QUIET_HOLD_MS = 6_000;
-
-/** Errors after which hls.js cannot go on with what it has parsed. */
-const NEEDS_NEW_INSTANCE = new Set<string>([
-  "levelParsingError",
-  "manifestParsingError",
-  "manifestIncompatibleCodecsError",
-  "internalException",
-]);
 
 export interface EngineOptions {
   /** How long a lost stream is retried: the broadcaster's grace and some more. */
@@ -52,41 +41,32 @@ export class HlsEngine {
 
   #hls: Hls;
   readonly #store = new EngineStore();
-  readonly #window: RetryWindow;
   readonly #hold = new RefillHold();
-  readonly #choice = new SourceChoice();
+  readonly #recovery: Recovery;
   readonly #keeper: LiveKeeper;
   readonly #autoplay: Autoplay;
   readonly #still: StillPicture;
   readonly #ticker: ReturnType<typeof setInterval>;
-  readonly #disposed = new AbortController();
-  #lowLatencyUrl: string | null;
-  #asking = false;
-  #retryTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The first picture of what begins at the edge is still to be shown. */
+  #firstPicture = false;
   #details: LevelDetails | null = null;
   /** The moment of the broadcast (unix ms) at which the next instance begins; `null`: live. */
   #beginAt: number | null = null;
   /** The moment on screen last, kept while nothing is. */
   #shownAt: number | null = null;
-  #vitals = new ListVitals(now());
-  #givenUp = false;
-  #mediaErrorAt = Number.NEGATIVE_INFINITY;
 
   constructor(
     private readonly video: HTMLVideoElement,
     private readonly plainUrl: string,
-    options: EngineOptions,
+    { retryWindowMs, lowLatencyUrl }: EngineOptions,
   ) {
-    this.#window = new RetryWindow(options.retryWindowMs);
-    this.#lowLatencyUrl = options.lowLatencyUrl;
-    if (options.lowLatencyUrl) {
-      this.#choice.takeEdge(now());
-    }
+    this.#recovery = new Recovery(this.#playback(), retryWindowMs, lowLatencyUrl, now);
     this.#keeper = new LiveKeeper(video, () => this.livePosition, now);
     this.#autoplay = new Autoplay(video, () => this.#store.set({ needsGesture: true }));
     this.#still = new StillPicture(video);
     this.#hls = this.#attach();
     this.#ticker = setInterval(this.#tick, TICK_MS);
+    this.video.addEventListener("loadedmetadata", this.#showFirstPicture);
     this.video.addEventListener("playing", this.#onPlaying);
     this.video.addEventListener("ended", this.#tick);
   }
@@ -124,7 +104,7 @@ export class HlsEngine {
 
   seekToLive(): void {
     this.#keeper.goLive();
-    this.#choice.askSoon(now());
+    this.#recovery.wantLive();
     this.#play();
   }
 
@@ -145,31 +125,20 @@ export class HlsEngine {
 
   /** Starts over after the stream was given up. */
   retry(): void {
-    this.#tryAnew();
-    if (this.#source === "low-latency") {
-      this.#choice.takeEdge(now());
-    } else {
-      this.#choice.askSoon(now());
-    }
-    this.#renew();
+    this.#recovery.retry();
     this.#tick();
   }
 
   /** The stream has, or has no longer, a low-latency edge; what plays goes on either way. */
   offerLowLatency(url: string | null): void {
-    this.#lowLatencyUrl = url;
-    if (url) {
-      this.#choice.offerEdge(now());
-    } else {
-      this.#choice.withdrawEdge();
-    }
+    this.#recovery.offerEdge(url);
   }
 
   dispose(): void {
-    this.#disposed.abort();
     clearInterval(this.#ticker);
-    clearTimeout(this.#retryTimer);
+    this.#recovery.dispose();
     this.#autoplay.dispose();
+    this.video.removeEventListener("loadedmetadata", this.#showFirstPicture);
     this.video.removeEventListener("playing", this.#onPlaying);
     this.video.removeEventListener("ended", this.#tick);
     this.#keeper.dispose();
@@ -181,19 +150,23 @@ export class HlsEngine {
   // — hls.js —
 
   get #source(): SourceKind {
-    return this.#choice.current;
+    return this.#recovery.source;
   }
 
   #attach(): Hls {
     const source = this.#source;
-    const hls = new Hls(configFor(source));
+    const atLive = this.#beginAt === null;
+    this.#firstPicture = source === "low-latency" && atLive;
+    const hls = new Hls(configFor(source, atLive));
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onQualities(hls));
     hls.on(Hls.Events.LEVEL_SWITCHED, (_event, { level }) => this.#store.set({ active: level }));
+    hls.once(Hls.Events.LEVEL_LOADED, (_event, { level }) => this.#keepFirstLevel(hls, level));
     hls.on(Hls.Events.LEVEL_LOADED, (_event, data) => this.#onLevelLoaded(data));
     hls.on(Hls.Events.LEVEL_UPDATED, (_event, { details }) => this.#beginWhereItWas(details));
-    hls.on(Hls.Events.FRAG_BUFFERED, () => this.#recovered());
-    hls.on(Hls.Events.ERROR, (_event, data) => this.#onError(data));
-    hls.loadSource((source === "low-latency" && this.#lowLatencyUrl) || this.plainUrl);
+    hls.on(Hls.Events.BUFFER_APPENDED, this.#showFirstPicture);
+    hls.on(Hls.Events.FRAG_BUFFERED, () => this.#recovery.progressed());
+    hls.on(Hls.Events.ERROR, (_event, data) => this.#recovery.failed(data));
+    hls.loadSource(this.#recovery.edgeUrl ?? this.plainUrl);
     hls.attachMedia(this.video);
     this.#store.set({ source });
     return hls;
@@ -213,9 +186,45 @@ export class HlsEngine {
 
   #onLevelLoaded({ details }: LevelLoadedData): void {
     this.#details = details;
-    this.#vitals.listed(now(), details);
+    this.#recovery.listed(details);
     this.#store.set({ listEnded: !details.live });
   }
+
+  /**
+   * The level that hls.js begins with stays until it has a picture: a better one in its place, which
+   * the first parts may suggest, would have to begin once more.
+   */
+  #keepFirstLevel(hls: Hls, level: number): void {
+    if (hls.autoLevelEnabled && this.#source === "low-latency") {
+      hls.loadLevel = level;
+      this.video.addEventListener("loadeddata", () => this.#letLevelsChange(hls), { once: true });
+    }
+  }
+
+  #letLevelsChange(hls: Hls): void {
+    if (hls === this.#hls) {
+      hls.loadLevel = this.#store.get().chosen;
+    }
+  }
+
+  /**
+   * hls.js goes to where it begins when all listed parts of a segment are there, and the first of
+   * them is a picture already.
+   */
+  #showFirstPicture = (): void => {
+    const { buffered, readyState, seeking, currentTime } = this.video;
+    if (
+      !this.#firstPicture ||
+      buffered.length === 0 ||
+      readyState < HTMLMediaElement.HAVE_METADATA
+    ) {
+      return;
+    }
+    this.#firstPicture = false;
+    if (!seeking && currentTime < buffered.start(0)) {
+      this.video.currentTime = buffered.start(0);
+    }
+  };
 
   /** hls.js begins at live by itself; where that is not wanted it is told as soon as dates are known. */
   #beginWhereItWas(details: LevelDetails): void {
@@ -227,54 +236,15 @@ export class HlsEngine {
     }
   }
 
-  #onError(data: ErrorData): void {
-    if (!data.fatal || this.video.ended || this.#givenUp) {
-      return;
-    }
-    const at = now();
-    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && at - this.#mediaErrorAt > 5_000) {
-      this.#mediaErrorAt = at;
-      this.#window.open(at);
-      this.#hls.recoverMediaError();
-      this.#play();
-      return;
-    }
-    if (this.#source === "low-latency") {
-      this.#fallBack();
-      return;
-    }
-    this.#window.open(at);
-    const renew = this.#details === null || NEEDS_NEW_INSTANCE.has(data.details);
-    this.#scheduleRetry(renew || data.type === Hls.ErrorTypes.MEDIA_ERROR);
-  }
-
-  #scheduleRetry(renew: boolean): void {
-    clearTimeout(this.#retryTimer);
-    this.#retryTimer = setTimeout(() => {
-      if (this.#givenUp) {
-        return;
-      }
-      if (renew) {
-        this.#renew();
-      } else {
-        this.#hls.startLoad();
-      }
-    }, this.#window.nextDelay(Math.random()));
-  }
-
-  /**
-   * A new hls.js instance: all that was parsed is forgotten. Who watches the past goes on there,
-   * others at live, or at `beginAt` (unix ms).
-   */
-  #renew(beginAt: number | null = this.#keeper.follows ? null : this.#shownAt): void {
-    clearTimeout(this.#retryTimer);
+  /** A new hls.js instance, at `beginAt` (unix ms) or at live. */
+  #renew(beginAt: number | null): void {
     // Detaching pauses the element; whoever had paused it before wants it to stay so.
     const wasPlaying = !this.video.paused;
-    this.#beginAt = beginAt ?? this.#beginAt;
+    this.#beginAt = beginAt;
     this.#still.keep();
     this.#hls.destroy();
     this.#details = null;
-    this.#vitals = new ListVitals(now());
+    this.#recovery.renewed();
     this.#keeper.restart();
     this.#hls = this.#attach();
     if (wasPlaying) {
@@ -282,71 +252,37 @@ export class HlsEngine {
     }
   }
 
-  #recovered(): void {
-    // What was under way when the stream was given up, and comes late, is no sign of life.
-    if (!this.#givenUp) {
-      clearTimeout(this.#retryTimer);
-      this.#window.close();
-    }
-  }
-
-  /** A stream that was given up is no longer; whatever comes next has a whole window to come. */
-  #tryAnew(): void {
-    this.#givenUp = false;
-    this.#window.close();
-    this.#window.open(now());
-  }
-
-  // — the edge —
-
-  /** The edge is gone: the plain playlists go on at the same moment of the broadcast. */
-  #fallBack(): void {
-    this.#choice.fallBack(now(), Math.random());
-    // Trouble of the edge's is over with it; the plain playlists may have their own.
-    this.#window.close();
-    if (this.#autoplay.started) {
-      this.#hold.begin(now(), FALLBACK_REFILL);
-    }
-    this.#renew(this.#shownAt);
-  }
-
-  /** Asks the edge whether it is back, and goes there with who watches the live. */
-  async #askEdge(): Promise<void> {
-    const url = this.#lowLatencyUrl;
-    if (this.#asking || !url) {
-      return;
-    }
-    this.#asking = true;
-    const answers = await edgeAnswers(url, this.#disposed.signal);
-    this.#asking = false;
-    if (this.#disposed.signal.aborted) {
-      return;
-    }
-    if (answers && this.#mayMove) {
-      if (this.#givenUp) {
-        this.#tryAnew();
-      }
-      this.#choice.takeEdge(now());
-      this.#beginAt = null;
-      this.#renew(null);
-    } else {
-      this.#choice.askLater(now(), Math.random());
-    }
-  }
-
-  /**
-   * The edge is watched for being gone; not while the picture stands by choice or at its end, nor
-   * once the broadcast was given up: nothing is asked of the edge then.
-   */
-  get #usesEdge(): boolean {
-    const stands = this.video.paused || this.video.ended || this.#givenUp;
-    return this.#source === "low-latency" && !stands;
-  }
-
-  /** Nobody is moved who watches the past, has paused, or has seen the end come. */
-  get #mayMove(): boolean {
-    const settled = !this.#autoplay.started || (!this.video.paused && !this.#hold.holds);
-    return this.#keeper.follows && settled && !this.#store.get().listEnded;
+  /** This engine as `Recovery` sees it. */
+  #playback(): Playback {
+    const engine = this;
+    return {
+      video: this.video,
+      get started() {
+        return engine.#autoplay.started;
+      },
+      get holds() {
+        return engine.#hold.holds;
+      },
+      get follows() {
+        return engine.#keeper.follows;
+      },
+      get listEnded() {
+        return engine.#store.get().listEnded;
+      },
+      get listed() {
+        return engine.#details !== null;
+      },
+      startLoad: () => this.#hls.startLoad(),
+      stopLoad: () => this.#hls.stopLoad(),
+      recoverMediaError: () => {
+        this.#hls.recoverMediaError();
+        this.#play();
+      },
+      renew: () => this.#renew((this.#keeper.follows ? null : this.#shownAt) ?? this.#beginAt),
+      renewAtThisMoment: () => this.#renew(this.#shownAt ?? this.#beginAt),
+      renewLive: () => this.#renew(null),
+      holdAfterEdge: () => this.#hold.begin(now(), FALLBACK_REFILL),
+    };
   }
 
   // — the clock —
@@ -359,28 +295,14 @@ export class HlsEngine {
   #tick = (): void => {
     const at = now();
     const ahead = bufferedAhead(this.video.buffered, this.video.currentTime);
-    // What stands by choice lacks nothing.
-    if (this.#vitals.buffered(at, this.video.paused ? Number.POSITIVE_INFINITY : ahead)) {
-      this.#window.woken(at);
-    }
-    if (this.#vitals.isStale(at, this.#source)) {
-      this.#window.open(at);
-    }
-    if (this.#window.isOver(at) && !this.#givenUp) {
-      this.#giveUp();
-    }
-    if (this.#usesEdge && this.#vitals.edgeIsGone(at, this.#keeper.follows)) {
-      this.#fallBack();
-    } else if (this.#mayMove && this.#choice.isDue(at, this.#autoplay.started)) {
-      void this.#askEdge();
-    }
+    this.#recovery.tick(at, ahead);
     const phase = phaseOf({
       listEnded: this.#store.get().listEnded,
       mediaEnded: this.video.ended,
       started: this.#autoplay.started,
       bufferedAhead: ahead,
-      troubled: this.#window.isOpen,
-      givenUp: this.#givenUp,
+      troubled: this.#recovery.troubled,
+      givenUp: this.#recovery.givenUp,
     });
     this.#holdUntilRefilled(phase, ahead, at);
     if (!this.#hold.holds && this.#autoplay.started) {
@@ -401,14 +323,6 @@ export class HlsEngine {
       behindLive:
         this.#autoplay.started && live !== null && live - this.video.currentTime > tolerated,
     });
-  }
-
-  /** Nothing is loaded any more; an edge is asked now and then whether it has something again. */
-  #giveUp(): void {
-    this.#givenUp = true;
-    this.#choice.awaitEdge(now(), Math.random());
-    clearTimeout(this.#retryTimer);
-    this.#hls.stopLoad();
   }
 
   #holdUntilRefilled(phase: Phase, ahead: number, at: number): void {

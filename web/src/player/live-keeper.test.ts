@@ -114,6 +114,42 @@ describe("the keeper of the live", () => {
     expect(video.seeks).toEqual([101]);
   });
 
+  test("shows a join's first picture before live, and goes there once something is there to play", () => {
+    keeper.restart();
+    live = 101;
+    video.bufferedTo = 99.7;
+    ticks(1);
+    video.bufferedTo = 100.6;
+    ticks(1);
+    expect(video.seeks).toEqual([]);
+    video.bufferedTo = 101;
+    ticks(1);
+    expect(video.seeks).toHaveLength(1);
+    expect(video.seeks[0]).toBeCloseTo(100.6);
+  });
+
+  test("goes there all the same where that does not come for a second", () => {
+    keeper.restart();
+    live = 102;
+    video.bufferedTo = 99.7;
+    ticks(10);
+    expect(video.seeks).toEqual([]);
+    ticks(1);
+    expect(video.seeks).toEqual([102]);
+  });
+
+  test("does not take a join that stutters for a line that does", () => {
+    keeper.restart();
+    live = 101;
+    ticks(1);
+    stall(300);
+    video.bufferedTo = 101.6;
+    ticks(2);
+    video.bufferedTo = video.currentTime + TARGET_AHEAD_S;
+    ticks(20);
+    expect(video.playbackRate).toBe(1);
+  });
+
   test("leaves a viewer alone who has sought back, also after a stall", () => {
     video.currentTime = 60;
     ticks(30);

@@ -9,7 +9,7 @@ import { LivePace } from "./live-pace";
 import type { SourceKind } from "./source-choice";
 
 interface Distances {
-  /** After a stall, and at the beginning, further behind live than this is caught up by a jump. */
+  /** After a stall, and after a join, further behind live than this is caught up by a jump. */
   jumpAfterStallS: number;
   /** Further than this is, for whatever reason. */
   jumpS: number;
@@ -24,6 +24,11 @@ const DISTANCES: Record<SourceKind, Distances> = {
 const JUMPS_APART_MS = 3_000;
 /** A jump within what is buffered leaves so much of it ahead. */
 const KEPT_BY_JUMP_S = 0.4;
+/**
+ * A join begins at a keyframe, since that picture is there first; what comes after it, up to live, is
+ * there a moment later. It is jumped to then, or after this at the latest.
+ */
+const JOIN_PATIENCE_MS = 1_000;
 /** A stall is over when there is this much to play. */
 const RECOVERED_S = 0.3;
 /** A longer one is an outage, which no buffer would have bridged: no reason to keep a larger one. */
@@ -35,6 +40,8 @@ export class LiveKeeper {
   /** Where playback was last, `null` before it began (again). */
   #lastTime: number | null = null;
   #stalledAt: number | null = null;
+  #joinsSince: number | null = null;
+  #joined = false;
   #pausedAt: number | null = null;
   #jumpedAt = Number.NEGATIVE_INFINITY;
 
@@ -90,6 +97,8 @@ export class LiveKeeper {
   restart(): void {
     this.#lastTime = null;
     this.#stalledAt = null;
+    this.#joinsSince = null;
+    this.#joined = false;
     this.#jumpedAt = Number.NEGATIVE_INFINITY;
     this.#pace.restart();
   }
@@ -100,10 +109,10 @@ export class LiveKeeper {
     if (video.paused || video.seeking || video.readyState === HTMLMediaElement.HAVE_NOTHING) {
       return;
     }
-    const begins = this.#lastTime === null && this.#jumpedAt === Number.NEGATIVE_INFINITY;
+    this.#joinsSince ??= this.now();
     this.#lastTime = video.currentTime;
     const ahead = bufferedAhead(video.buffered, video.currentTime);
-    const recovered = this.#recovers(ahead) || begins;
+    const recovered = this.#recovers(ahead);
     if (this.#following.follows) {
       this.#catchUp(DISTANCES[source], recovered, ahead);
     }
@@ -131,12 +140,24 @@ export class LiveKeeper {
     }
     const { currentTime } = this.video;
     const behind = live - currentTime;
-    const again = this.now() - this.#jumpedAt > JUMPS_APART_MS;
-    if ((recovered && behind > jumpAfterStallS) || (again && behind > jumpS)) {
-      // Into what is there already, if that is nearly as good.
-      const there = currentTime + ahead - KEPT_BY_JUMP_S;
-      this.#jump(there > live - jumpAfterStallS ? Math.min(there, live) : live);
+    // Into what is there already, if that is nearly as good.
+    const there = currentTime + ahead - KEPT_BY_JUMP_S;
+    const isThere = there > live - jumpAfterStallS;
+    const joins = this.#joins(isThere || behind <= jumpAfterStallS);
+    const again = this.#joined && this.now() - this.#jumpedAt > JUMPS_APART_MS;
+    if (((recovered || joins) && behind > jumpAfterStallS) || (again && behind > jumpS)) {
+      this.#jump(isThere ? Math.min(there, live) : live);
     }
+  }
+
+  /** Whether a join is over just now, because there is something near live to play, or will hardly be. */
+  #joins(isNear: boolean): boolean {
+    if (this.#joined) {
+      return false;
+    }
+    const waitedMs = this.now() - (this.#joinsSince ?? this.now());
+    this.#joined = isNear || waitedMs >= JOIN_PATIENCE_MS;
+    return this.#joined;
   }
 
   #jump(to: number): void {
@@ -156,7 +177,8 @@ export class LiveKeeper {
   };
 
   #onWaiting = (): void => {
-    if (this.#lastTime !== null && !this.video.seeking && !this.video.paused) {
+    // What has only just begun says nothing of the line.
+    if (this.#joined && this.#lastTime !== null && !this.video.seeking && !this.video.paused) {
       this.#stalledAt ??= this.now();
     }
   };

@@ -3,17 +3,15 @@
  * this folder's business and can be replaced here.
  */
 
-import "video.js/dist/video-js.css";
-import "./player.css";
-import "./controls";
-
 import { useEffect, useRef, useState, useSyncExternalStore } from "react";
 import type Player from "video.js/dist/types/player";
+import { screenFor } from "./early-screen";
 import type { EngineState } from "./engine-state";
-import { BEHIND_S, type EngineOptions, HlsEngine } from "./hls-engine";
+import { firstPicture } from "./first-picture";
+import type { HlsEngine } from "./hls-engine";
 import { type HotkeyAction, hotkeyAction } from "./hotkeys";
 import { PlayerOverlay } from "./player-overlay";
-import { engineOf, HLS_TYPE, videojs } from "./video-js";
+import type { Screen, Source } from "./screen";
 
 export interface LivePlayerProps {
   /** Master playlist. */
@@ -23,46 +21,45 @@ export interface LivePlayerProps {
   /** Named to assistive technology. */
   title: string;
   poster?: string | undefined;
-  /** Seconds a broadcaster has to come back; lost streams are retried 30 s longer. */
-  graceS?: number;
   /** The broadcast has no video. */
   audioOnly?: boolean;
   /** Told once, when the broadcast is over and was watched to its end. */
   onEnded?: () => void;
 }
 
-const RETRY_BEYOND_GRACE_S = 30;
-
 export function LivePlayer({
   src,
   lowLatencySrc = null,
   title,
   poster,
-  graceS = 30,
   audioOnly = false,
   onEnded,
 }: LivePlayerProps) {
   const host = useRef<HTMLDivElement>(null);
+  const [screen, setScreen] = useState<Screen | null>(null);
   const [player, setPlayer] = useState<Player | null>(null);
-  const [engine, setEngine] = useState<HlsEngine | null>(null);
+  const [failure, setFailure] = useState<unknown>(null);
+  const engine = screen?.engine ?? null;
 
-  // Read once when a player is made; what becomes of it later is told to the engine.
+  // Read once when a screen is opened; what becomes of it later is told to the engine.
   const latestLowLatencySrc = useRef(lowLatencySrc);
   latestLowLatencySrc.current = lowLatencySrc;
 
   useEffect(() => {
-    const created = createPlayer(host.current, src, {
-      retryWindowMs: (graceS + RETRY_BEYOND_GRACE_S) * 1_000,
-      lowLatencyUrl: latestLowLatencySrc.current,
-    });
-    setPlayer(created);
-    created.ready(() => setEngine(engineOf(created)));
+    const shown = new AbortController();
+    showScreen({
+      source: { src, lowLatencySrc: latestLowLatencySrc.current },
+      host: host.current,
+      shown: shown.signal,
+      onScreen: setScreen,
+      onControls: setPlayer,
+    }).catch(setFailure);
     return () => {
-      setEngine(null);
+      shown.abort();
+      setScreen(null);
       setPlayer(null);
-      created.dispose();
     };
-  }, [src, graceS]);
+  }, [src]);
 
   useEffect(() => {
     engine?.offerLowLatency(lowLatencySrc);
@@ -74,7 +71,7 @@ export function LivePlayer({
 
   useHotkeys(player, engine);
   const state = useEngineState(engine);
-  const muted = useAutoplayMuted(player);
+  const muted = useMuted(screen?.video ?? null);
 
   const phase = state?.phase ?? "connecting";
   useEffect(() => {
@@ -83,6 +80,10 @@ export function LivePlayer({
     }
   }, [phase, onEnded]);
 
+  if (failure !== null) {
+    // The code that plays could not be had: the page says so.
+    throw failure;
+  }
   return (
     <section
       className="mq-player"
@@ -99,55 +100,59 @@ export function LivePlayer({
         phase={phase}
         audioOnly={audioOnly}
         muted={muted && phase === "playing"}
-        onUnmute={() => {
-          player?.muted(false);
-          player?.volume(player.volume() || 1);
-        }}
+        onUnmute={() => screen && unmute(screen.video)}
         onRetry={() => engine?.retry()}
       />
     </section>
   );
 }
 
-function createPlayer(host: HTMLElement | null, src: string, engine: EngineOptions): Player {
-  // Video.js removes its element when it is disposed of, so React must not own that element.
-  const element = document.createElement("video-js");
-  host?.append(element);
-  return videojs(element, {
-    fill: true,
-    controls: true,
-    autoplay: HlsEngine.isSupported() ? false : "any",
-    playsinline: true,
-    preload: "auto",
-    liveui: true,
-    // A short live has its seek bar too; within the tolerance the bar shows its right end.
-    liveTracker: { trackingThreshold: 4, liveTolerance: BEHIND_S },
-    inactivityTimeout: 2_500,
-    html5: { engine },
-    children: [
-      "mediaLoader",
-      "posterImage",
-      "loadingSpinner",
-      "bigPlayButton",
-      "liveTracker",
-      "controlBar",
-    ],
-    controlBar: {
-      children: [
-        "progressControl",
-        "playToggle",
-        "volumePanel",
-        "MarqueeLiveButton",
-        "MarqueeLatency",
-        "customControlSpacer",
-        "MarqueeQuality",
-        "pictureInPictureToggle",
-        "fullscreenToggle",
-      ],
-      volumePanel: { inline: true },
-    },
-    sources: [{ src, type: HLS_TYPE }],
-  });
+interface Showing {
+  source: Source;
+  host: HTMLElement | null;
+  /** Aborted when the screen is to go. */
+  shown: AbortSignal;
+  onScreen: (screen: Screen) => void;
+  onControls: (player: Player) => void;
+}
+
+/** First the picture, then, once they cannot hold it up, the controls. */
+async function showScreen({ source, host, shown, onScreen, onControls }: Showing): Promise<void> {
+  const screen = await screenFor(source);
+  if (shown.aborted) {
+    screen.close();
+    return;
+  }
+  shown.addEventListener("abort", screen.close);
+  host?.append(screen.box);
+  onScreen(screen);
+  if (screen.engine) {
+    await firstPicture(screen.video, shown);
+  }
+  const code = await import("./add-controls").catch(() => null);
+  if (shown.aborted) {
+    return;
+  }
+  if (!code) {
+    giveOwnControls(screen);
+    return;
+  }
+  const player = code.addControls(screen);
+  shown.addEventListener("abort", () => player.dispose());
+  onControls(player);
+}
+
+/** The browser's own controls, where ours could not be loaded. */
+function giveOwnControls({ video, engine, source }: Screen): void {
+  video.controls = true;
+  if (!engine) {
+    video.src = source.src;
+  }
+}
+
+function unmute(video: HTMLVideoElement): void {
+  video.muted = false;
+  video.volume ||= 1;
 }
 
 function chosenName(state: EngineState | null): string {
@@ -164,21 +169,18 @@ function subscribeToNothing(): () => void {
   return () => undefined;
 }
 
-/** Whether the browser let the player start only without sound. */
-function useAutoplayMuted(player: Player | null): boolean {
+/** Whether the browser let the picture start only without sound. */
+function useMuted(video: HTMLVideoElement | null): boolean {
   const [muted, setMuted] = useState(false);
   useEffect(() => {
-    if (!player) {
+    if (!video) {
       return;
     }
-    const read = () => setMuted(player.muted() === true);
-    player.on(["volumechange", "playing"], read);
-    return () => {
-      if (!player.isDisposed()) {
-        player.off(["volumechange", "playing"], read);
-      }
-    };
-  }, [player]);
+    const read = () => setMuted(video.muted);
+    read();
+    video.addEventListener("volumechange", read);
+    return () => video.removeEventListener("volumechange", read);
+  }, [video]);
   return muted;
 }
 

@@ -1,7 +1,7 @@
 /** The picture of a stream: its thumbnail, or a tile of its own where there is none. */
 
 import { useState } from "react";
-import { type PublicStream, titleOf } from "../api/streams";
+import { type PublicStream, titleOf } from "../api/public-stream";
 import { hueOf } from "./hue";
 
 export function StreamArt({ stream, initial = true }: { stream: PublicStream; initial?: boolean }) {

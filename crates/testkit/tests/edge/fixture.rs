@@ -22,6 +22,8 @@ use tokio::{
 };
 
 pub const LIVE: &str = "live-segments";
+/// What stands beside an asset; nginx does not look into it.
+pub const GZIP_OF_THE_ASSET: &[u8] = b"\x1f\x8b as it was built";
 
 pub struct Fixture {
     pub base: String,
@@ -62,6 +64,7 @@ impl Fixture {
         std::fs::create_dir_all(web_root.join("assets")).unwrap();
         std::fs::write(web_root.join("index.html"), "<title>Marquee</title>").unwrap();
         std::fs::write(web_root.join("assets/app-1a2b.js"), "export {}").unwrap();
+        std::fs::write(web_root.join("assets/app-1a2b.js.gz"), GZIP_OF_THE_ASSET).unwrap();
 
         let port = free_port();
         let base = format!("http://localhost:{port}");
