@@ -5,6 +5,7 @@
 //! `stack` (`make demo`, `make up`, `make e2e`) and, as a library, by the services' tests, which ask
 //! [`infra`] where the servers are, take a fresh [`database`] each and wait with [`eventually`].
 
+pub mod answer;
 pub mod error;
 pub mod eventually;
 pub mod infra;
@@ -16,6 +17,7 @@ pub mod servers;
 pub mod stack;
 mod state_file;
 
+pub use answer::{Answer, Problem, answer};
 pub use eventually::eventually;
 pub use infra::{Infra, S3, TestDatabase, database, infra};
 pub use ports::{free_port, free_udp_port};

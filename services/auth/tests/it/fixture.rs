@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use marquee_auth::{app::App, config::Config};
-use marquee_common::{contract::Problem, server::Lifecycle};
+use marquee_common::server::Lifecycle;
+pub use marquee_testkit::{Answer, answer};
 use marquee_testkit::{TestDatabase, infra};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, header::HeaderMap};
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 
@@ -99,7 +100,7 @@ impl Auth {
         self.database
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }
 
@@ -198,58 +199,6 @@ fn client() -> reqwest::Client {
         .no_proxy()
         .build()
         .unwrap()
-}
-
-/// An answer, read to its end.
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
-}
-
-pub async fn answer(request: RequestBuilder) -> Answer {
-    let response: Response = request.send().await.unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
-    let bytes = response.bytes().await.unwrap();
-    let body = if bytes.is_empty() {
-        Value::Null
-    } else {
-        serde_json::from_slice(&bytes).unwrap()
-    };
-    Answer {
-        status,
-        headers,
-        body,
-    }
-}
-
-impl Answer {
-    /// Checks that this is a problem with this status and code, in the one shape of all problems.
-    #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) -> Problem {
-        assert_eq!(self.status, status, "{}", self.body);
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        let problem: Problem = serde_json::from_value(self.body.clone()).unwrap();
-        assert_eq!(problem.code, code);
-        assert_eq!(problem.status, status);
-        assert!(!problem.detail.is_empty() && !problem.title.is_empty());
-        let id = problem.request_id.as_deref();
-        assert_eq!(id, Some(self.headers["x-request-id"].to_str().unwrap()));
-        problem
-    }
-
-    /// The `Set-Cookie` line of a cookie.
-    #[track_caller]
-    pub fn set_cookie(&self, name: &str) -> String {
-        let prefix = format!("{name}=");
-        self.headers
-            .get_all("set-cookie")
-            .iter()
-            .map(|line| line.to_str().unwrap())
-            .find(|line| line.starts_with(&prefix))
-            .unwrap_or_else(|| panic!("no cookie {name} in {:?}", self.headers))
-            .to_owned()
-    }
 }
 
 /// What register, login and refresh answer.

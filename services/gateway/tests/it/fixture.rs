@@ -10,14 +10,14 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::Request,
-    http::{HeaderMap, HeaderName, Method, StatusCode},
+    http::{HeaderMap, HeaderName, Method},
     response::IntoResponse,
 };
 use clap::Parser;
-use marquee_common::{contract::Problem, server::Lifecycle};
+use marquee_common::server::Lifecycle;
 use marquee_gateway::{app::App, config::Config};
-use reqwest::RequestBuilder;
-use serde_json::{Value, json};
+pub use marquee_testkit::{Answer, answer};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 /// The one origin whose pages may call with cookies.
@@ -135,7 +135,7 @@ impl Gateway {
         }
     }
 
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
     }
 
@@ -166,25 +166,6 @@ fn loopback_address() -> Ipv4Addr {
     let [a, b, c]: [u8; 3] = rand::random();
     // Neither the network's own address nor its broadcast.
     Ipv4Addr::new(127, a, b, c.clamp(2, 250))
-}
-
-/// An answer, read to its end.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
-}
-
-pub async fn answer(request: RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
-    let bytes = response.bytes().await.unwrap();
-    Answer {
-        status,
-        headers,
-        body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-    }
 }
 
 /// An event stream that says something every so often, and never ends.
@@ -233,37 +214,5 @@ pub fn read_answer(reader: &mut impl BufRead) -> Answer {
         .map_or(0, |length| length.to_str().unwrap().parse().unwrap());
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
-    Answer {
-        status,
-        headers,
-        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
-    }
-}
-
-impl Answer {
-    /// Checks that this is a problem with this status and code, in the one shape of all problems.
-    #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) -> Problem {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        let problem: Problem = serde_json::from_value(self.body.clone()).unwrap();
-        assert_eq!(problem.code, code);
-        assert_eq!(problem.status, status);
-        assert!(!problem.detail.is_empty() && !problem.title.is_empty());
-        let id = problem.request_id.as_deref();
-        assert_eq!(id, Some(self.headers["x-request-id"].to_str().unwrap()));
-        problem
-    }
-
-    /// What an [`echo`] service says it received under a header name.
-    pub fn received(&self, header: &str) -> Vec<&str> {
-        let headers = self.body["headers"]
-            .as_array()
-            .unwrap_or_else(|| panic!("no echo: {self:?}"));
-        headers
-            .iter()
-            .filter(|pair| pair[0] == header)
-            .map(|pair| pair[1].as_str().unwrap())
-            .collect()
-    }
+    Answer::new(status, headers, String::from_utf8_lossy(&body).into_owned())
 }

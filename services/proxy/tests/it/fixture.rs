@@ -6,15 +6,16 @@ use axum::{
     Json, Router,
     body::Bytes,
     extract::Request,
-    http::{HeaderMap, Method, StatusCode},
+    http::{Method, StatusCode},
     response::IntoResponse,
 };
 use clap::Parser;
-use marquee_common::{contract::Problem, server::Lifecycle};
+use marquee_common::server::Lifecycle;
 use marquee_proxy::{app::App, coalesce::Coalescer, config::Config};
+pub use marquee_testkit::{Answer, answer};
 use marquee_testkit::{eventually, infra};
 use redis::{AsyncCommands, AsyncConnectionConfig, aio::MultiplexedConnection};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -243,52 +244,5 @@ impl Proxy {
             .filter(|line| line.starts_with(name))
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum()
-    }
-}
-
-/// An answer, read to its end.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
-}
-
-pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
-    let response = request.send().await.unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
-    let bytes = response.bytes().await.unwrap();
-    Answer {
-        status,
-        headers,
-        body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-    }
-}
-
-impl Answer {
-    /// Checks that this is a problem with this status and code, in the one shape of all problems.
-    #[track_caller]
-    pub fn is_problem(&self, status: u16, code: &str) -> Problem {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        let problem: Problem = serde_json::from_value(self.body.clone()).unwrap();
-        assert_eq!(problem.code, code);
-        assert_eq!(problem.status, status);
-        assert!(!problem.detail.is_empty() && !problem.title.is_empty());
-        let id = problem.request_id.as_deref();
-        assert_eq!(id, Some(self.headers["x-request-id"].to_str().unwrap()));
-        problem
-    }
-
-    /// What an [`echo`] upstream says it received under a header name.
-    pub fn received(&self, header: &str) -> Vec<&str> {
-        let headers = self.body["headers"]
-            .as_array()
-            .unwrap_or_else(|| panic!("no echo: {self:?}"));
-        headers
-            .iter()
-            .filter(|pair| pair[0] == header)
-            .map(|pair| pair[1].as_str().unwrap())
-            .collect()
     }
 }

@@ -80,11 +80,11 @@ async fn a_deleted_account_loses_its_streams_and_its_publishers_go() {
         world
             .get(&format!("/api/streams/{}", stream.id), Some(&ada))
             .await
-            .problem(404, "not_found");
+            .is_problem(404, "not_found");
         world
             .authorize(&stream.key, &transcoder.url)
             .await
-            .problem(404, "not_found");
+            .is_problem(404, "not_found");
     }
     for stream in [&first, &second] {
         assert_eq!(
@@ -98,7 +98,7 @@ async fn a_deleted_account_loses_its_streams_and_its_publishers_go() {
     world
         .post("/api/streams/generate-key", &ada)
         .await
-        .problem(401, "unauthenticated");
+        .is_problem(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -127,12 +127,12 @@ async fn a_disabled_account_goes_off_the_air_and_its_keys_open_nothing() {
     world
         .authorize(&stream.key, &transcoder.url)
         .await
-        .problem(410, "stream_key_expired");
+        .is_problem(410, "stream_key_expired");
     let rotate = format!("/api/streams/{}/rotate-key", stream.id);
     world
         .post(&rotate, &ada)
         .await
-        .problem(401, "unauthenticated");
+        .is_problem(401, "unauthenticated");
 
     // Enabled again, they sign in anew and revive it.
     let mut later = claims(ada.id, "ada", Role::User);
@@ -211,7 +211,7 @@ async fn a_disabling_that_comes_late_ends_the_key_that_an_older_token_has_made_s
     world
         .authorize(&rotated.key, "http://t1.invalid:8086")
         .await
-        .problem(410, "stream_key_expired");
+        .is_problem(410, "stream_key_expired");
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn an_admin_revives_no_stream_of_a_disabled_account() {
         world
             .post(&rotate(stream), &admin)
             .await
-            .problem(409, "owner_disabled");
+            .is_problem(409, "owner_disabled");
         assert_eq!(world.status(stream.id).await, "expired");
     }
     // Not either when the event itself is forgotten.
@@ -264,7 +264,7 @@ async fn an_admin_revives_no_stream_of_a_disabled_account() {
     world
         .post(&rotate(&expired), &admin)
         .await
-        .problem(409, "owner_disabled");
+        .is_problem(409, "owner_disabled");
 
     // Enabled again, the owner does, and then the admin may.
     let again = signed_in_ago(&world, ada.id, Duration::from_secs(15));

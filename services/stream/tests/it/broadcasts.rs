@@ -45,7 +45,7 @@ async fn stopping_ends_the_broadcast_and_holds_the_key() {
         .parse()
         .unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
-    refused.problem(403, "held");
+    refused.is_problem(403, "held");
     let shift = "UPDATE streams SET held_until = held_until - interval '60 s' WHERE id = $1";
     world.sql(shift, stream.id).await;
     let next = world.admit(&stream.key, &transcoder.url).await;
@@ -77,14 +77,14 @@ async fn only_what_is_on_the_air_is_stopped_and_only_by_owner_and_admin() {
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     let stream = world.stream_of(&ada).await;
     let path = format!("/api/streams/{}/stop", stream.id);
-    world.post(&path, &ada).await.problem(409, "not_live");
+    world.post(&path, &ada).await.is_problem(409, "not_live");
     // A publisher that is admitted and not live yet is stopped too.
     world.admit(&stream.key, T1).await;
-    world.post(&path, &bob).await.problem(403, "forbidden");
+    world.post(&path, &bob).await.is_problem(403, "forbidden");
     let stopped = world.post(&path, &world.admin()).await;
     assert!(!stopped.text.contains(&stream.key));
     stopped.expect(200);
-    world.post(&path, &ada).await.problem(409, "not_live");
+    world.post(&path, &ada).await.is_problem(409, "not_live");
 }
 
 #[tokio::test]
@@ -125,7 +125,10 @@ async fn the_history_has_each_broadcast_that_was_live_newest_first() {
     made.reverse();
 
     let base = format!("/api/streams/{}/broadcasts", stream.id);
-    world.get(&base, Some(&bob)).await.problem(403, "forbidden");
+    world
+        .get(&base, Some(&bob))
+        .await
+        .is_problem(403, "forbidden");
     let mut seen: Vec<Value> = Vec::new();
     let mut path = format!("{base}?limit=3");
     loop {

@@ -222,7 +222,7 @@ async fn a_deleted_streams_feed_ends_and_the_next_is_not_found() {
         world
             .get(&format!("/api/streams/{id}/events"), None)
             .await
-            .problem(404, "not_found");
+            .is_problem(404, "not_found");
     }
 }
 
@@ -248,7 +248,7 @@ async fn the_owners_feed_ends_with_its_token_and_everybodys_goes_on() {
             Some(&world.signed_in(&short)),
         )
         .await
-        .problem(401, "unauthenticated");
+        .is_problem(401, "unauthenticated");
     let mut everybodys = everybodys;
     world.on_air(&stream, "http://t1.invalid:8086").await;
     while everybodys.next("status").await["status"] != "live" {}
@@ -296,7 +296,7 @@ async fn an_instance_takes_so_many_followers_and_says_when_to_come_again() {
     let path = format!("/api/streams/{}/events", stream.id);
     let refused = world.get(&path, None).await;
     assert_eq!(refused.headers["retry-after"], "10");
-    refused.problem(503, "unavailable");
+    refused.is_problem(503, "unavailable");
     drop(first);
     marquee_testkit::eventually("a place is free", PATIENCE, async || {
         let request = world.http.get(format!("{}{path}", world.url));
@@ -346,5 +346,5 @@ async fn a_cookie_signs_a_feed_in_and_a_stale_one_makes_it_everybodys() {
         .http
         .get(format!("{}/api/streams/{}/events", world.url, stream.id))
         .bearer_auth("stale");
-    answer(request).await.problem(401, "unauthenticated");
+    answer(request).await.is_problem(401, "unauthenticated");
 }

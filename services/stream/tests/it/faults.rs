@@ -112,7 +112,7 @@ async fn ask(world: &World, ada: &Someone, id: &str, stop: &AtomicBool) -> Load 
         match answer.status.as_u16() {
             200 => load.ok += 1,
             503 => {
-                answer.problem(503, "unavailable");
+                answer.is_problem(503, "unavailable");
                 load.unavailable += 1;
             }
             other => panic!("{path}: {other} {}", answer.text),
@@ -180,7 +180,7 @@ async fn followers_wait_out_a_database_that_restarts() {
         "/api/streams/{}/events",
         marquee_common::contract::StreamId::new()
     );
-    world.get(&path, None).await.problem(503, "unavailable");
+    world.get(&path, None).await.is_problem(503, "unavailable");
     server.start_again().await;
     eventually("it answers again", Duration::from_secs(20), async || {
         let path = format!("/api/streams/{}", stream.id);

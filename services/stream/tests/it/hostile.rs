@@ -114,12 +114,12 @@ async fn bodies_that_are_none_are_refused_by_every_route_that_takes_one() {
             );
         }
         let other = request.send(Some("text/plain"), b"{}".to_vec()).await;
-        other.problem(415, "unsupported_media_type");
+        other.is_problem(415, "unsupported_media_type");
         let large = format!("{{\"title\": \"{}\"}}", "x".repeat(10 << 20));
         request
             .send(json, large.into())
             .await
-            .problem(413, "body_too_large");
+            .is_problem(413, "body_too_large");
     }
 }
 
@@ -188,7 +188,7 @@ async fn tokens_that_are_none_are_refused_by_every_route_that_looks_at_them() {
             let method: Method = method.parse().unwrap();
             let answer = world.call(method, &path(route), Some(&by), None).await;
             assert_eq!(answer.status, 401, "{route} by a token that is {what}");
-            answer.problem(401, "unauthenticated");
+            answer.is_problem(401, "unauthenticated");
         }
     }
     assert_eq!(world.status(stream.id).await, "active");
@@ -262,7 +262,7 @@ async fn ids_and_queries_of_any_kind_are_answered() {
     world
         .get(&format!("/api/streams/public?q={long}"), None)
         .await
-        .problem(422, "validation_failed");
+        .is_problem(422, "validation_failed");
 }
 
 #[tokio::test]
@@ -295,8 +295,8 @@ async fn text_in_any_script_is_kept_as_it_is_and_controls_are_refused() {
             let refused = world
                 .call(Method::POST, "/api/streams", Some(&ada), Some(body))
                 .await
-                .problem(422, "validation_failed");
-            assert_eq!(refused["errors"][0]["field"], field, "{control:?}");
+                .is_problem(422, "validation_failed");
+            assert_eq!(refused.errors[0].field, field, "{control:?}");
         }
     }
 }
@@ -332,7 +332,7 @@ async fn what_a_transcoder_says_is_not_believed_blindly() {
         world
             .internal(&path, &told)
             .await
-            .problem(422, "validation_failed");
+            .is_problem(422, "validation_failed");
     }
     for at in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999999Z"] {
         let mut told = event(&held, 10, live());
@@ -349,11 +349,11 @@ async fn what_a_transcoder_says_is_not_believed_blindly() {
         world
             .internal("/internal/ingest/renew", &renewal)
             .await
-            .problem(422, "validation_failed");
+            .is_problem(422, "validation_failed");
         world
             .authorize(&stream.key, url)
             .await
-            .problem(422, "validation_failed");
+            .is_problem(422, "validation_failed");
     }
     let same = json!({
         "broadcast_id": held.broadcast_id, "epoch": held.epoch, "next_msn": 1_u64 << 53,
@@ -374,7 +374,7 @@ async fn what_a_transcoder_says_is_not_believed_blindly() {
             world
                 .internal("/internal/ingest/renew", &renewal)
                 .await
-                .problem(422, "validation_failed");
+                .is_problem(422, "validation_failed");
         }
     }
     world
@@ -399,7 +399,7 @@ async fn nobody_else_changes_or_looks_into_a_stream() {
             world
                 .call(method, &path, Some(stranger), body)
                 .await
-                .problem(status, code);
+                .is_problem(status, code);
         }
         let shown = world
             .get(&format!("/api/streams/{}", stream.id), Some(stranger))

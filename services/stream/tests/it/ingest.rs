@@ -30,14 +30,14 @@ async fn ingest_routes_are_for_services_only() {
         let answer = world
             .call(Method::POST, &path, Some(&admin), Some(json!({})))
             .await;
-        answer.problem(401, "unauthenticated");
+        answer.is_problem(401, "unauthenticated");
     }
     let path = format!("/internal/broadcasts/{}", BroadcastId::new());
     world
         .get(&path, Some(&admin))
         .await
-        .problem(401, "unauthenticated");
-    world.internal_get(&path).await.problem(404, "not_found");
+        .is_problem(401, "unauthenticated");
+    world.internal_get(&path).await.is_problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -77,18 +77,18 @@ async fn unknown_malformed_and_expired_keys_are_refused() {
         &"A".repeat(10_000),
         &stream.id.to_string(),
     ] {
-        world.authorize(key, T1).await.problem(404, "not_found");
+        world.authorize(key, T1).await.is_problem(404, "not_found");
     }
     world.expire(stream.id).await;
     world
         .authorize(&stream.key, T1)
         .await
-        .problem(410, "stream_key_expired");
+        .is_problem(410, "stream_key_expired");
     world.sweep().await;
     world
         .authorize(&stream.key, T1)
         .await
-        .problem(410, "stream_key_expired");
+        .is_problem(410, "stream_key_expired");
 }
 
 #[tokio::test]
@@ -100,8 +100,8 @@ async fn a_transcoder_that_cannot_be_called_back_is_refused() {
         let problem = world
             .authorize(&stream.key, url)
             .await
-            .problem(422, "validation_failed");
-        assert_eq!(problem["errors"][0]["field"], "transcoder_url");
+            .is_problem(422, "validation_failed");
+        assert_eq!(problem.errors[0].field, "transcoder_url");
     }
 }
 
@@ -174,7 +174,7 @@ async fn an_expired_key_still_admits_a_return_to_a_running_broadcast() {
     world
         .authorize(&stream.key, T1)
         .await
-        .problem(410, "stream_key_expired");
+        .is_problem(410, "stream_key_expired");
 }
 
 #[tokio::test]
@@ -210,11 +210,11 @@ async fn the_fourth_takeover_in_30_s_is_refused_and_the_third_keeps_the_stream()
     }
     let refused = world.authorize(&stream.key, T1).await;
     assert!(refused.headers.contains_key("retry-after"));
-    refused.problem(429, "key_contended");
+    refused.is_problem(429, "key_contended");
     world
         .authorize(&stream.key, T1)
         .await
-        .problem(429, "key_contended");
+        .is_problem(429, "key_contended");
 
     // Whoever comes back to a place that is free does not fight for it.
     let epoch: i64 = world
@@ -236,7 +236,7 @@ async fn the_fourth_takeover_in_30_s_is_refused_and_the_third_keeps_the_stream()
     world
         .authorize(&stream.key, T2)
         .await
-        .problem(429, "key_contended");
+        .is_problem(429, "key_contended");
     world
         .sql(
             "UPDATE streams SET contended_until = now(), \
@@ -370,7 +370,7 @@ async fn renewals_are_answered_in_order_and_what_nobody_knows_is_over() {
         "discontinuity_seq": 0,
     }]});
     let answer = world.internal("/internal/ingest/renew", &too_large).await;
-    answer.problem(422, "validation_failed");
+    answer.is_problem(422, "validation_failed");
 }
 
 #[tokio::test]

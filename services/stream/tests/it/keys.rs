@@ -74,7 +74,7 @@ async fn a_key_is_for_signed_in_users_only() {
     let answer = world
         .call(Method::POST, "/api/streams/generate-key", None, None)
         .await;
-    answer.problem(401, "unauthenticated");
+    answer.is_problem(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -87,11 +87,11 @@ async fn a_second_active_stream_is_refused_with_the_id_of_the_first() {
         refused.headers["location"],
         format!("/api/streams/{}", first.id)
     );
-    let problem = refused.problem(409, "active_stream_exists");
-    assert_eq!(problem["errors"][0]["field"], "stream_id");
-    assert_eq!(problem["errors"][0]["message"], first.id.to_string());
+    let problem = refused.is_problem(409, "active_stream_exists");
+    assert_eq!(problem.errors[0].field, "stream_id");
+    assert_eq!(problem.errors[0].message, first.id.to_string());
     let answer = world.post("/api/streams", &ada).await;
-    answer.problem(409, "active_stream_exists");
+    answer.is_problem(409, "active_stream_exists");
     world.stream_of(&world.user("bob").await).await;
 }
 
@@ -116,7 +116,7 @@ async fn how_many_active_streams_a_user_may_have_is_a_setting() {
     two.stream_of(&ada).await;
     two.post("/api/streams/generate-key", &ada)
         .await
-        .problem(409, "active_stream_exists");
+        .is_problem(409, "active_stream_exists");
 
     let any = World::with(&["--max-active-streams-per-user", "0"]).await;
     let ada = any.user("ada").await;
@@ -162,7 +162,7 @@ async fn a_rotated_key_opens_the_stream_and_the_old_one_does_not() {
     world
         .authorize(&stream.key, "http://t1:8086")
         .await
-        .problem(404, "not_found");
+        .is_problem(404, "not_found");
     world.admit(&rotated.key, "http://t1:8086").await;
 }
 
@@ -180,7 +180,7 @@ async fn a_key_cannot_be_rotated_twice_within_30_s() {
         .parse()
         .unwrap();
     assert!((1..=30).contains(&wait), "{wait}");
-    refused.problem(429, "key_cooldown");
+    refused.is_problem(429, "key_cooldown");
     world
         .sql(
             "UPDATE streams SET key_rotated_at = key_rotated_at - interval '30 s' WHERE id = $1",
@@ -230,8 +230,8 @@ async fn rotating_revives_an_expired_stream_unless_another_took_its_place() {
     let problem = world
         .post(&path, &bob)
         .await
-        .problem(409, "active_stream_exists");
-    assert_eq!(problem["errors"][0]["message"], new.id.to_string());
+        .is_problem(409, "active_stream_exists");
+    assert_eq!(problem.errors[0].message, new.id.to_string());
 }
 
 #[tokio::test]
@@ -240,7 +240,7 @@ async fn only_the_owner_and_an_admin_rotate_a_key() {
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     let stream = world.stream_of(&ada).await;
     let path = format!("/api/streams/{}/rotate-key", stream.id);
-    world.post(&path, &bob).await.problem(403, "forbidden");
+    world.post(&path, &bob).await.is_problem(403, "forbidden");
     let rotated = world.post(&path, &world.admin()).await;
     assert_eq!(rotated.headers["cache-control"], "no-store");
     let rotated = rotated.expect(200);
@@ -251,7 +251,7 @@ async fn only_the_owner_and_an_admin_rotate_a_key() {
     world
         .authorize(&stream.key, "http://t1:8086")
         .await
-        .problem(404, "not_found");
+        .is_problem(404, "not_found");
     let shown = world
         .get(&format!("/api/streams/{}", stream.id), Some(&ada))
         .await
@@ -262,7 +262,7 @@ async fn only_the_owner_and_an_admin_rotate_a_key() {
         .create(&bob, serde_json::json!({"visibility": "unlisted"}))
         .await;
     let path = format!("/api/streams/{}/rotate-key", hidden.id);
-    world.post(&path, &ada).await.problem(404, "not_found");
+    world.post(&path, &ada).await.is_problem(404, "not_found");
 }
 
 #[tokio::test]

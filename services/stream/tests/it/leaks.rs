@@ -110,15 +110,15 @@ async fn refuse(world: &World, ada: &Someone, stream: &Stream, key: &str) {
     world
         .authorize(&stream.key, "http://t1.invalid:8086")
         .await
-        .problem(404, "not_found");
+        .is_problem(404, "not_found");
     world
         .authorize(&stream.key, "nonsense")
         .await
-        .problem(422, "validation_failed");
+        .is_problem(422, "validation_failed");
     world
         .get(&format!("/api/streams/{}", stream.key), None)
         .await
-        .problem(404, "not_found");
+        .is_problem(404, "not_found");
     for (method, path) in [
         (Method::PATCH, format!("/api/streams/{key}")),
         (Method::POST, format!("/api/streams/{key}/stop")),
@@ -138,7 +138,7 @@ async fn refuse(world: &World, ada: &Someone, stream: &Stream, key: &str) {
         .header("x-internal-api-key", crate::world::INTERNAL_API_KEY)
         .header("content-type", "application/json")
         .body(broken);
-    answer(request).await.problem(422, "validation_failed");
+    answer(request).await.is_problem(422, "validation_failed");
 }
 
 /// Opens a page that stays open and watches; what both were told.

@@ -126,7 +126,7 @@ async fn the_list_is_searched_by_text_category_and_tag() {
         let answer = world
             .get(&format!("/api/streams/public?{query}"), None)
             .await;
-        answer.problem(422, "validation_failed");
+        answer.is_problem(422, "validation_failed");
     }
 }
 
@@ -141,7 +141,7 @@ async fn a_forged_time_in_a_cursor_is_refused_and_costs_nobody_the_names() {
         }));
         let path = format!("/api/streams/public?cursor={cursor}");
         let answer = world.get(&path, None).await;
-        answer.problem(422, "validation_failed");
+        answer.is_problem(422, "validation_failed");
     }
     assert_eq!(world.show(stream.id).await["username"], "ada");
 }

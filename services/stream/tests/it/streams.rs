@@ -50,10 +50,12 @@ async fn bad_bodies_are_problems_that_name_the_field() {
                 .body(body),
         )
     };
-    post("{", "application/json").await.problem(400, "bad_json");
+    post("{", "application/json")
+        .await
+        .is_problem(400, "bad_json");
     post("{}", "text/plain")
         .await
-        .problem(415, "unsupported_media_type");
+        .is_problem(415, "unsupported_media_type");
     for (body, field) in [
         (r#"{"title": ""}"#, "title"),
         (r#"{"title": 7}"#, "title"),
@@ -64,14 +66,14 @@ async fn bad_bodies_are_problems_that_name_the_field() {
     ] {
         let problem = post(body, "application/json")
             .await
-            .problem(422, "validation_failed");
-        assert_eq!(problem["errors"][0]["field"], field, "{body}");
+            .is_problem(422, "validation_failed");
+        assert_eq!(problem.errors[0].field, field, "{body}");
     }
     let long = json!({"description": "x".repeat(2_000_000)});
     world
         .call(Method::POST, "/api/streams", Some(&ada), Some(long))
         .await
-        .problem(413, "body_too_large");
+        .is_problem(413, "body_too_large");
     // No body at all is fine.
     world.post("/api/streams", &ada).await.expect(201);
 }
@@ -103,12 +105,12 @@ async fn ones_own_list_pages_through_all_of_ones_streams_newest_first() {
     world
         .get("/api/streams", None)
         .await
-        .problem(401, "unauthenticated");
+        .is_problem(401, "unauthenticated");
     for query in ["cursor=nonsense", "limit=many", "scope=mine"] {
         let answer = world
             .get(&format!("/api/streams?{query}"), Some(&ada))
             .await;
-        answer.problem(422, "validation_failed");
+        answer.is_problem(422, "validation_failed");
     }
 }
 
@@ -128,7 +130,7 @@ async fn an_admin_lists_everybodys_streams_without_their_keys() {
     world
         .get("/api/streams?scope=all", Some(&ada))
         .await
-        .problem(403, "forbidden");
+        .is_problem(403, "forbidden");
 }
 
 #[tokio::test]
@@ -161,7 +163,7 @@ async fn whoever_holds_a_key_finds_its_stream_until_the_key_expires() {
     world
         .get(&format!("/api/streams/{}", "A".repeat(43)), None)
         .await
-        .problem(404, "not_found");
+        .is_problem(404, "not_found");
 
     let held = world.on_air(&stream, "http://t1:8086").await;
     world.expire(stream.id).await;
@@ -171,7 +173,7 @@ async fn whoever_holds_a_key_finds_its_stream_until_the_key_expires() {
     world
         .get(&path, None)
         .await
-        .problem(410, "stream_key_expired");
+        .is_problem(410, "stream_key_expired");
     assert_eq!(world.status(stream.id).await, "expired");
 }
 
@@ -185,28 +187,28 @@ async fn what_is_no_stream_is_not_found() {
         "%F0%9F%8E%AC".to_owned(),
     ] {
         let path = format!("/api/streams/{id}");
-        world.get(&path, None).await.problem(404, "not_found");
+        world.get(&path, None).await.is_problem(404, "not_found");
         world
             .call(Method::DELETE, &path, Some(&ada), None)
             .await
-            .problem(404, "not_found");
+            .is_problem(404, "not_found");
         let patch = world
             .call(Method::PATCH, &path, Some(&ada), Some(json!({})))
             .await;
-        patch.problem(404, "not_found");
+        patch.is_problem(404, "not_found");
         for action in ["rotate-key", "stop"] {
             let answer = world.post(&format!("{path}/{action}"), &ada).await;
-            answer.problem(404, "not_found");
+            answer.is_problem(404, "not_found");
         }
         for list in ["broadcasts", "health"] {
             let answer = world.get(&format!("{path}/{list}"), Some(&ada)).await;
-            answer.problem(404, "not_found");
+            answer.is_problem(404, "not_found");
         }
     }
     world
         .call(Method::PUT, "/api/streams", None, None)
         .await
-        .problem(405, "method_not_allowed");
+        .is_problem(405, "method_not_allowed");
 }
 
 #[tokio::test]
@@ -251,7 +253,7 @@ async fn a_patch_changes_what_it_names_and_its_running_broadcast_follows() {
             Some(json!({"title": " "})),
         )
         .await;
-    bad.problem(422, "validation_failed");
+    bad.is_problem(422, "validation_failed");
 }
 
 #[tokio::test]
@@ -264,15 +266,15 @@ async fn strangers_change_nothing() {
     world
         .call(Method::PATCH, &path, Some(&bob), Some(patch.clone()))
         .await
-        .problem(403, "forbidden");
+        .is_problem(403, "forbidden");
     world
         .call(Method::DELETE, &path, Some(&bob), None)
         .await
-        .problem(403, "forbidden");
+        .is_problem(403, "forbidden");
     world
         .call(Method::DELETE, &path, None, None)
         .await
-        .problem(401, "unauthenticated");
+        .is_problem(401, "unauthenticated");
     let admin = world.admin();
     let changed = world
         .call(Method::PATCH, &path, Some(&admin), Some(patch))
@@ -301,11 +303,14 @@ async fn deleting_a_stream_ends_its_broadcast_which_stays_known() {
             reason: DisconnectReason::Deleted
         }]
     );
-    world.get(&path, Some(&ada)).await.problem(404, "not_found");
+    world
+        .get(&path, Some(&ada))
+        .await
+        .is_problem(404, "not_found");
     world
         .authorize(&stream.key, &transcoder.url)
         .await
-        .problem(404, "not_found");
+        .is_problem(404, "not_found");
     assert_eq!(
         world.announced_types(stream.id).await,
         ["live.started", "live.ended"]

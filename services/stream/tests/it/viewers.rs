@@ -123,7 +123,7 @@ async fn a_session_is_limited_and_an_address_is_not() {
     let (one, _) = watch(&world, stream).await;
     let refused = beat(&world, stream, Some(&one)).await;
     assert_eq!(refused.headers["retry-after"], "1");
-    refused.problem(429, "rate_limited");
+    refused.is_problem(429, "rate_limited");
     for viewers in 2..20 {
         assert_eq!(watch(&world, stream).await.1, viewers);
     }
@@ -187,7 +187,7 @@ async fn what_does_not_exist_has_no_viewers() {
     let world = World::start().await;
     beat(&world, StreamId::new(), None)
         .await
-        .problem(404, "not_found");
+        .is_problem(404, "not_found");
 }
 
 #[tokio::test]

@@ -253,14 +253,14 @@ async fn bad_events_are_refused() {
         json!({}),
     ] {
         let answer = world.internal(&path, &event(&held, 1, kind)).await;
-        answer.problem(422, "validation_failed");
+        answer.is_problem(422, "validation_failed");
     }
     let mut huge = event(&held, 1, live());
     huge["seq"] = json!(u64::MAX);
     world
         .internal(&path, &huge)
         .await
-        .problem(422, "validation_failed");
+        .is_problem(422, "validation_failed");
     assert_eq!(world.status(stream.id).await, "active");
 }
 
@@ -306,8 +306,14 @@ async fn health_samples_are_the_owners_for_an_hour() {
         world.event(&held, seq, health(bitrate)).await;
     }
     let path = format!("/api/streams/{}/health", stream.id);
-    world.get(&path, None).await.problem(401, "unauthenticated");
-    world.get(&path, Some(&bob)).await.problem(403, "forbidden");
+    world
+        .get(&path, None)
+        .await
+        .is_problem(401, "unauthenticated");
+    world
+        .get(&path, Some(&bob))
+        .await
+        .is_problem(403, "forbidden");
     let bitrates = async || -> Vec<u64> {
         let body = world.get(&path, Some(&ada)).await.expect(200);
         let items = body["items"].as_array().unwrap();

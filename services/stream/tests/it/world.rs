@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use axum::http::StatusCode;
 use clap::Parser;
 use marquee_common::{
     auth::{AuthContext, revoked_key},
@@ -21,6 +20,7 @@ use marquee_stream::{
     config::Config,
     sweeper::Sweeper,
 };
+pub use marquee_testkit::Answer;
 use marquee_testkit::{TestDatabase, database};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ pub use crate::{
     wire::{ended, event, health, interrupted, live, live_with},
 };
 
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// An instance that has listened long enough to call silence silence.
 pub const LONG: Duration = Duration::from_hours(1);
 
@@ -62,31 +64,6 @@ pub struct Someone {
 pub struct Stream {
     pub id: StreamId,
     pub key: String,
-}
-
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub text: String,
-    pub body: Value,
-}
-
-impl Answer {
-    /// Checks the status and gives the body.
-    #[track_caller]
-    pub fn expect(self, status: u16) -> Value {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        self.body
-    }
-
-    /// Checks that it is a problem of that status and code.
-    #[track_caller]
-    pub fn problem(self, status: u16, code: &str) -> Value {
-        assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        assert_eq!(self.body["code"], code, "{}", self.text);
-        assert_eq!(self.headers["content-type"], "application/problem+json");
-        self.body
-    }
 }
 
 impl World {
@@ -428,21 +405,9 @@ pub fn claims(id: UserId, name: &str, role: Role) -> AccessClaims {
     }
 }
 
+/// Sends a request that is answered within [`ANSWER_WITHIN`].
 pub async fn answer(request: reqwest::RequestBuilder) -> Answer {
-    let response = request
-        .timeout(Duration::from_secs(20))
-        .send()
-        .await
-        .unwrap();
-    let (status, headers) = (response.status(), response.headers().clone());
-    let text = response.text().await.unwrap();
-    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
-    Answer {
-        status,
-        headers,
-        text,
-        body,
-    }
+    marquee_testkit::answer(request.timeout(ANSWER_WITHIN)).await
 }
 
 pub fn stream_in(body: &Value) -> Stream {
