@@ -5,6 +5,7 @@
 //! the environment.
 
 mod secret;
+pub mod secret_file;
 
 use std::{net::IpAddr, sync::LazyLock, time::Duration};
 

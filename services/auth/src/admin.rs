@@ -5,10 +5,10 @@
 
 mod create;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser;
 use marquee_common::{
+    config::secret_file,
     contract::{Role, SessionId},
     error_chain,
     postgres::{self, ConnectError},
@@ -75,8 +75,11 @@ enum AdminError {
 }
 
 /// Runs the command that the arguments name; the first of them is `admin`.
-pub fn main(args: impl Iterator<Item = String>) -> ExitCode {
-    let config = AdminConfig::parse_from(args);
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let config: AdminConfig = match secret_file::parse_from(args) {
+        Ok(config) => config,
+        Err(error) => error.exit(),
+    };
     match run(config) {
         Ok(done) => {
             println!("{done}");

@@ -9,8 +9,11 @@ use marquee_auth::{
 };
 
 fn main() -> ExitCode {
-    if std::env::args().nth(1).as_deref() == Some("admin") {
-        return admin::main(std::env::args().skip(1));
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == "admin")
+    {
+        return admin::main(std::env::args_os().skip(1));
     }
     marquee_common::server::main("auth", async |config: Config| {
         App::build(config).await?.run().await?;

@@ -17,7 +17,7 @@ use clap::{
     error::{ContextKind, ContextValue, ErrorKind},
 };
 
-use crate::{BoxError, error_chain};
+use crate::{BoxError, config::secret_file, error_chain};
 
 const ENDED_AS_ASKED: u8 = 0;
 const FAILED: u8 = 1;
@@ -28,7 +28,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Read `C` from arguments and environment and run a service with it.
 ///
-/// Adds the subcommand `health` for container health checks: it asks `/health` of the service
+/// Each secret may also stand in a file (see [`secret_file`]). Adds the subcommand `health` for container health checks: it asks `/health` of the service
 /// that runs on this machine with this environment, and exits 0 or 1.
 ///
 /// ```no_run
@@ -56,7 +56,7 @@ where
     F: AsyncFnOnce(C) -> Result<(), E>,
     E: Into<BoxError>,
 {
-    let mut command = C::command()
+    let mut command = secret_file::documented(C::command())
         .name(service)
         .subcommand(Command::new("health").about("Ask the running service whether it is healthy"));
     // Completes the arguments, which are looked up below.
@@ -65,6 +65,15 @@ where
     if args.get(1).is_some_and(|first| first == "health") {
         return health(service, &command);
     }
+    let args = match secret_file::with_secrets(&command, args) {
+        Ok(args) => args,
+        Err(errors) => {
+            for error in errors {
+                eprintln!("{service}: {error}");
+            }
+            return MISCONFIGURED;
+        }
+    };
     let parsed = command
         .clone()
         .try_get_matches_from(args)
@@ -143,7 +152,7 @@ fn variable_of(command: &Command, shown: &str) -> String {
         .and_then(|arg| arg.get_env())
         .map_or_else(
             || shown.to_owned(),
-            |variable| variable.to_string_lossy().into_owned(),
+            |variable| secret_file::given_as(&variable.to_string_lossy()),
         )
 }
 

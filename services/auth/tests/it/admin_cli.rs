@@ -93,6 +93,33 @@ async fn the_password_may_come_by_stdin_and_never_by_argument() {
 }
 
 #[tokio::test]
+async fn the_databases_url_may_stand_in_a_file() {
+    let auth = Auth::start().await;
+    let file = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(&auth.database.name);
+    let list = async || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_auth"));
+        command
+            .args(["admin", "list"])
+            .env_remove("DB_URL")
+            .env("DB_URL_FILE", &file)
+            .kill_on_drop(true);
+        command.output().await.unwrap()
+    };
+    std::fs::write(&file, format!("{}\n", auth.database.url)).unwrap();
+    let listed = list().await;
+    assert!(listed.status.success(), "{listed:?}");
+
+    std::fs::remove_file(&file).unwrap();
+    let refused = list().await;
+    assert_eq!(refused.status.code(), Some(2));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        said.contains("DB_URL_FILE: the file cannot be read"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn creating_again_changes_nothing() {
     let auth = Auth::start().await;
     assert!(admin(&auth, &CREATE, Some(PASSWORD), "").await.ok);

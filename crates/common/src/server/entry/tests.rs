@@ -182,6 +182,38 @@ fn a_wrong_configuration_ends_with_two_and_a_line() {
 }
 
 #[test]
+fn a_secret_may_come_from_a_file_and_is_judged_as_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwt");
+    std::fs::write(&path, "hunter2\n").unwrap();
+    let output = process("tester", 0, "JWT_SECRET_KEY_FILE")
+        .env("JWT_SECRET_KEY_FILE", &path)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.starts_with("tester: JWT_SECRET_KEY_FILE: 7 bytes"),
+        "{errors}"
+    );
+    assert!(!errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
+fn a_secret_file_that_is_not_there_ends_with_two_and_a_line() {
+    let output = process("tester", 0, "JWT_SECRET_KEY_FILE")
+        .env("JWT_SECRET_KEY_FILE", "/nonexistent")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        errors.starts_with("tester: JWT_SECRET_KEY_FILE: the file cannot be read"),
+        "{errors}"
+    );
+}
+
+#[test]
 fn help_names_every_variable() {
     let output = run("tester --help", 0);
     assert_eq!(output.status.code(), Some(0));
@@ -192,5 +224,6 @@ fn help_names_every_variable() {
             "{variable}: {help}"
         );
     }
+    assert!(help.contains("JWT_SECRET_KEY_FILE"), "{help}");
     assert!(!help.contains(SECRET));
 }
