@@ -71,7 +71,7 @@ impl Given {
         let mut command = TestConfig::command();
         command.build();
         let args = args.iter().map(OsString::from).collect();
-        super::expand(&command, args, |name| {
+        expand(&command, args, |name| {
             let value = self.environment.get(name).cloned();
             value.filter(|value| !value.is_empty())
         })
