@@ -3,6 +3,9 @@
  * the settings of the local stack's tests.
  */
 
+import assert from "node:assert/strict";
+import { randomInt } from "node:crypto";
+import dgram from "node:dgram";
 import net from "node:net";
 
 const PORTS = ["AUTH", "STREAM", "TRANSCODER", "PROXY", "TRANSCODER_2", "RTMP_2", "SRT_2"];
@@ -22,20 +25,32 @@ const SETTINGS = {
   EVENT_STREAMS_PER_ADDRESS: "20000",
 };
 
-/** All at once, so that no two are the same. */
+/** Below those that systems give to whoever asks for any: a container may be started much later. */
+const PORT_RANGE = [10_000, 20_000];
+const MOST_TRIES = 1_000;
+
+const binds = (open) => new Promise((resolve) => open(resolve));
+const freeOfTcp = (port) =>
+  binds((resolve) => {
+    const server = net.createServer().once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+const freeOfUdp = (port) =>
+  binds((resolve) => {
+    const socket = dgram.createSocket("udp4").once("error", () => resolve(false));
+    socket.bind(port, "127.0.0.1", () => socket.close(() => resolve(true)));
+  });
+
 async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => net.createServer());
-  const ports = await Promise.all(
-    servers.map(
-      (server) =>
-        new Promise((resolve, reject) => {
-          server.once("error", reject);
-          server.listen(0, "127.0.0.1", () => resolve(server.address().port));
-        }),
-    ),
-  );
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  const found = new Set();
+  for (let tries = 0; found.size < count; tries += 1) {
+    assert.ok(tries < MOST_TRIES, "there are free ports");
+    const port = randomInt(...PORT_RANGE);
+    if ((await freeOfTcp(port)) && (await freeOfUdp(port))) {
+      found.add(port);
+    }
+  }
+  return [...found];
 }
 
 const ports = await freePorts(PORTS.length);
