@@ -36,21 +36,24 @@ EXAMPLES=(your_secret_key your-secret-key-change-in-production minioadmin passwo
 ADDRESSES='PUBLIC_BASE_URL PUBLIC_SRT_URL PUBLIC_RTMP_URL CORS_ALLOWED_ORIGINS'
 
 declare -A value
+made=()
 wrong=0
 complain() { printf 'secrets: %s\n' "$*" >&2; wrong=1; }
 
 random() { head -c "$1" /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n'; }
 
-# Whole or not at all, on the disk before it counts, and no newline: not every reader takes one off.
+# Whole or not at all, and no newline: not every reader takes one off.
 write() { # PATH TEXT
   printf %s "$2" >"$1.part"
   chmod 444 "$1.part"
-  sync "$1.part"
   mv "$1.part" "$1"
 }
 
 kept_or_made() { # NAME BYTES
-  [[ -s $KEPT/$1 ]] || write "$KEPT/$1" "$(random "$2")"
+  if [[ ! -s $KEPT/$1 ]]; then
+    write "$KEPT/$1" "$(random "$2")"
+    made+=("$KEPT/$1")
+  fi
   value[$1]=$(<"$KEPT/$1")
 }
 
@@ -113,6 +116,8 @@ case $mode in
     ;;
   *) complain "generate or check, not $mode" ;;
 esac
+# On the disk before a database is made with them; what is handed out is written again at each start.
+((${#made[@]} == 0)) || sync "${made[@]}" "$KEPT"
 ((wrong == 0)) || { printf 'secrets: nothing was started; see .env.example\n' >&2; exit 1; }
 
 value[AUTH_DB_URL]=postgres://marquee_auth:$(percent_encoded "${value[AUTH_DB_PASSWORD]}")@postgres:5432/auth_db

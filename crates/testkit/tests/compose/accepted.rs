@@ -58,8 +58,10 @@ fn everything_set() -> tempfile::NamedTempFile {
 
 #[test]
 fn with_nothing_set() {
-    accepts(&["docker-compose.yml"], "/dev/null");
-    accepts(PRODUCTION, "/dev/null");
+    let nothing = tempfile::NamedTempFile::new().unwrap();
+    let path = nothing.path().display().to_string();
+    accepts(&["docker-compose.yml"], &path);
+    accepts(PRODUCTION, &path);
 }
 
 #[test]
