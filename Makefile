@@ -11,7 +11,7 @@ HOST ?= localhost
 .PHONY: help
 help: ## This list
 	@printf 'usage: make TARGET\n\n'
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nS3=radosgw uses Ceph'\''s gateway as the S3 server instead of MinIO; HOST=name|address (demo, up) lets other machines in.\n'
 
 .PHONY: demo
@@ -56,6 +56,10 @@ infra-down: ## Stop them and remove their data
 e2e: ## End-to-end tests only: real SRT in, a real browser out (FILES="e2e/test/x.test.mjs" picks)
 	@scripts/build test
 	@scripts/e2e $(FILES)
+
+.PHONY: e2e-compose
+e2e-compose: ## The same on docker compose: images built, all of it up, a project of its own (FILES picks, KEEP=1 leaves it up)
+	@scripts/e2e-compose $(FILES)
 
 .PHONY: soak
 soak: ## The end-to-end tests again and again for SOAK_MIN minutes (default 30), watching for leaks

@@ -15,7 +15,8 @@ export const mediaDir = process.env.MARQUEE_E2E_MEDIA ?? path.join(cache, "marqu
 export const stackFile =
   process.env.MARQUEE_STACK ?? path.join(repository, ".local/e2e/stack.json");
 
-export const webDist = path.join(repository, "web/dist");
+/** The built page; compose tests look at the one in the image. */
+export const webDist = process.env.MARQUEE_WEB_DIST ?? path.join(repository, "web/dist");
 
 /** Screenshots of failed tests. */
 export const artifactDir =

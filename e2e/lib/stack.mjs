@@ -1,16 +1,20 @@
-/** The stack under test: where it is, and its servers stopped, killed, paused and started again. */
+/**
+ * The stack under test: where it is, and its servers stopped, killed, paused and started again.
+ *
+ * It is the launcher's, processes of this machine, or a compose project: `stack.json` says which. What differs
+ * between the two is in `local-servers.mjs` and `compose-servers.mjs`; tests know neither.
+ */
 
 import assert from "node:assert/strict";
-import { readdir, readFile } from "node:fs/promises";
-import path from "node:path";
-import { repository, stackFile } from "./paths.mjs";
-import { run } from "./process.mjs";
+import { readFile } from "node:fs/promises";
+import { ComposeServers } from "./compose-servers.mjs";
+import { LocalServers } from "./local-servers.mjs";
+import { stackFile } from "./paths.mjs";
 import { until } from "./wait.mjs";
 
-const launcher = process.env.MARQUEE_STACK_BIN ?? path.join(repository, "target/debug/stack");
-const dir = process.env.MARQUEE_STACK_DIR_ARG ?? path.dirname(stackFile);
-
 export class Stack {
+  #servers;
+
   /** `stack.json` as it stands now; services get new addresses when they are added. */
   static async open() {
     const text = await readFile(stackFile, "utf8").catch(() => {
@@ -20,7 +24,12 @@ export class Stack {
   }
 
   constructor(facts) {
+    this.#know(facts);
+  }
+
+  #know(facts) {
     this.facts = facts;
+    this.#servers = facts.kind === "compose" ? new ComposeServers(facts) : new LocalServers(facts);
   }
 
   get baseUrl() {
@@ -37,7 +46,12 @@ export class Stack {
 
   /** The S3 server's name: MinIO, or what `S3=` chose instead. */
   get objectStore() {
-    return "radosgw" in this.facts.pids ? "radosgw" : "minio";
+    return this.#servers.objectStore;
+  }
+
+  /** The address of this machine at which the stack reaches a server of the tests. */
+  testsAddress() {
+    return this.#servers.testsAddress();
   }
 
   /** One of the accounts that every stack has: `admin`, `viewer` or `demo`. */
@@ -49,7 +63,7 @@ export class Stack {
 
   /** Everything that a service logged. */
   logOf(name) {
-    return readFile(path.join(dir, "log", `${name}.log`), "utf8");
+    return this.#servers.logOf(name);
   }
 
   serviceUrl(name) {
@@ -64,7 +78,7 @@ export class Stack {
   }
 
   async reload() {
-    this.facts = JSON.parse(await readFile(stackFile, "utf8"));
+    this.#know(JSON.parse(await readFile(stackFile, "utf8")));
     return this;
   }
 
@@ -73,39 +87,44 @@ export class Stack {
     return this.facts.rtmp_urls[name];
   }
 
-  async #command(...args) {
-    await run(launcher, [...args, "--dir", dir], { cwd: repository, timeoutMs: 120_000 });
+  async #act(verb, name) {
+    await this.#servers[verb](name);
     await this.reload();
+  }
+
+  /** Whether it has been started and neither stopped nor killed. */
+  runs(name) {
+    return this.#servers.runs(name);
   }
 
   /** SIGTERM, and waits for the end. */
   stop(name) {
-    return this.#command("stop", name);
+    return this.#act("stop", name);
   }
 
   start(name) {
-    return this.#command("start", name);
+    return this.#act("start", name);
   }
 
   /** SIGKILL. */
   kill(name) {
-    return this.#command("kill", name);
+    return this.#act("kill", name);
   }
 
-  /** SIGSTOP. */
+  /** Freezes it; once more is not an error. */
   pause(name) {
-    return this.#command("pause", name);
+    return this.#act("pause", name);
   }
 
-  /** SIGCONT. */
+  /** The end of `pause`; fine also for what runs. */
   resume(name) {
-    return this.#command("resume", name);
+    return this.#act("resume", name);
   }
 
   /** Another instance of a service; returns the name it got. */
   async add(service) {
     const before = new Set(Object.keys(this.facts.services));
-    await this.#command("add", service);
+    await this.#act("add", service);
     const name = Object.keys(this.facts.services).find((known) => !before.has(known));
     assert.ok(name, `stack.json names the second ${service}`);
     return name;
@@ -129,32 +148,34 @@ export class Stack {
     return sumOf(await response.text(), name, labels);
   }
 
-  /** Processes of that name that a service has started. */
-  async childrenOf(service, command) {
-    const parent = this.facts.pids[service];
-    const pids = (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry));
-    const found = [];
-    for (const pid of pids) {
-      const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
-      const [, name, ppid] = /^\d+ \((.*)\) \S (\d+)/.exec(stat) ?? [];
-      if (Number(ppid) === parent && name === command) {
-        found.push(Number(pid));
-      }
-    }
-    return found;
+  /** Processes of that name that a service has started, by numbers that `killChild` understands. */
+  childrenOf(service, command) {
+    return this.#servers.childrenOf(service, command);
   }
 
-  /** Everything the services and servers of the stack have logged, by file name. */
-  async logs() {
-    const folder = path.join(dir, "log");
-    const logs = new Map();
-    for (const entry of await readdir(folder, { withFileTypes: true })) {
-      if (entry.isFile()) {
-        logs.set(entry.name, await readFile(path.join(folder, entry.name), "utf8"));
-      }
-    }
-    assert.ok(logs.size > 0, `logs are in ${folder}`);
-    return logs;
+  /** SIGKILL for one of them. */
+  killChild(service, pid) {
+    return this.#servers.killChild(service, pid);
+  }
+
+  /** Everything the services and servers of the stack have logged, by file or container name. */
+  logs() {
+    return this.#servers.logs();
+  }
+
+  /** One command of redis-cli; `""` where Redis answers nil. */
+  redis(...command) {
+    return this.#servers.redis(...command);
+  }
+
+  /** Everything that a topic of Kafka holds at this moment: `{key, text}`. */
+  topic(name) {
+    return this.#servers.topic(name);
+  }
+
+  /** All objects of a bucket under a prefix: `{key, size}`. */
+  objects(bucket, prefix) {
+    return this.#servers.objects(bucket, prefix);
   }
 }
 

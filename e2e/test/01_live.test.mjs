@@ -5,10 +5,8 @@ import { randomBytes } from "node:crypto";
 import { after, before, describe, test } from "node:test";
 import { launchBrowser, openPage, screenshot } from "../lib/browser.mjs";
 import { assertRunsThrough, assertSameTimeline } from "../lib/expect.mjs";
-import { readTopic } from "../lib/kafka.mjs";
 import { prepared } from "../lib/media.mjs";
 import { Publisher } from "../lib/publisher.mjs";
-import { S3 } from "../lib/s3.mjs";
 import { onLive, openScene } from "../lib/scene.mjs";
 import { until } from "../lib/wait.mjs";
 
@@ -181,7 +179,7 @@ async function assertKeyNowhere(broadcaster, texts) {
   for (const rung of RUNGS) {
     look(`the ${rung} playlist`, (await broadcaster.playlist(rung)) ?? "");
   }
-  const objects = await new S3(scene.stack.facts.s3).list("live-segments", `${id}/`);
+  const objects = await scene.stack.objects("live-segments", `${id}/`);
   assert.ok(objects.length > 8, "the broadcast's objects are found by listing");
   for (const { key: name, size } of objects) {
     look(`an object's name`, name);
@@ -191,7 +189,7 @@ async function assertKeyNowhere(broadcaster, texts) {
     look(file, text);
   }
   const events = await until("the broadcast's end in Kafka", 15_000, async () => {
-    const all = await readTopic(scene.stack.facts.kafka, "live");
+    const all = await scene.stack.topic("live");
     const own = all.filter(({ key: stream }) => stream === id);
     return own.length >= 2 ? own : null;
   });

@@ -29,10 +29,10 @@ after(() => browser?.close());
 afterEach(async () => {
   const { stack } = await openScene();
   for (const name of [objectStore, "postgres", "stream", "transcoder", second].filter(Boolean)) {
-    if (stack.facts.pids[name] === undefined) {
-      await stack.start(name);
-    } else {
+    if (await stack.runs(name)) {
       await stack.resume(name);
+    } else {
+      await stack.start(name);
     }
   }
   await stack.ready("stream");
@@ -93,7 +93,7 @@ test("ffmpeg is killed: it is started again within the grace, with one discontin
   onAir(t, async ({ live }) => {
     const [pid, ...others] = await scene.stack.childrenOf("transcoder", "ffmpeg");
     assert.ok(pid && others.length === 0, "one ladder runs");
-    process.kill(pid, "SIGKILL");
+    await scene.stack.killChild("transcoder", pid);
     await until("DISCONTINUITY", 10_000, () => live.discontinuities() === 1);
     await live.goesOn(3);
     await assertIntact(live, { stretches: 2, torn: true });

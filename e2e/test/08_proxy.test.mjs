@@ -1,4 +1,4 @@
-/** Seed 000's own lines, with a loopback server in place of its example addresses. */
+/** Seed 000's own lines, with a server of the tests in place of its example addresses. */
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -16,22 +16,26 @@ let stack;
 let first;
 let second;
 
-/** A server on loopback that says who it is and what it was asked. */
+/** A server that says who it is and what it was asked. */
 async function upstream(name) {
   const server = http.createServer((request, response) => {
     const { method, url, headers } = request;
     response.setHeader("content-type", "application/json");
     response.end(JSON.stringify({ name, method, url, headers }));
   });
-  server.listen(0, "127.0.0.1");
+  return { server, address: await listening(server) };
+}
+
+/** Where the proxy finds a server of this process. */
+async function listening(server) {
+  const host = await stack.testsAddress();
+  server.listen(0, host);
   await once(server, "listening");
-  return { server, address: `127.0.0.1:${server.address().port}` };
+  return `${host}:${server.address().port}`;
 }
 
 /** `redis-cli …`, as an operator types it. */
-async function redisCli(...args) {
-  return (await run("redis-cli", ["-u", stack.facts.redis_url, ...args])).trim();
-}
+const redisCli = (...args) => stack.redis(...args);
 
 /** `curl URL`: status and body. */
 async function curl(url, ...args) {
@@ -131,9 +135,7 @@ test("nginx neither caches nor buffers what comes through", async () => {
       response.end();
     }
   });
-  parts.listen(0, "127.0.0.1");
-  await once(parts, "listening");
-  await redisCli("SET", "streams:away", `127.0.0.1:${parts.address().port}`);
+  await redisCli("SET", "streams:away", await listening(parts));
   await sleep(EFFECT_MS);
   const url = `${stack.baseUrl}/stream/away`;
   for (const expected of ["answer 1", "answer 2", "answer 3"]) {

@@ -8,7 +8,6 @@ import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { launchBrowser, openPage, screenshot } from "../lib/browser.mjs";
 import { PaintedPublisher, readClock } from "../lib/painted-clock.mjs";
-import { redisCli } from "../lib/redis.mjs";
 import { openScene } from "../lib/scene.mjs";
 import { sleep, until } from "../lib/wait.mjs";
 
@@ -140,14 +139,14 @@ describe("a viewer", () => {
 
 /** The proxy finds no edge while `body` runs: an operator's value stands in its place, and leads nowhere. */
 async function withoutRoute(id, body) {
-  const redis = scene.stack.facts.redis_url;
-  const own = await redisCli(redis, "GET", `streams:${id}`);
+  const { stack } = scene;
+  const own = await stack.redis("GET", `streams:${id}`);
   assert.ok(own, "the edge has put itself into the table");
-  await redisCli(redis, "SET", `streams:${id}`, "127.0.0.1:9");
+  await stack.redis("SET", `streams:${id}`, "127.0.0.1:9");
   try {
     await body();
   } finally {
-    await redisCli(redis, "DEL", `streams:${id}`);
+    await stack.redis("DEL", `streams:${id}`);
   }
 }
 

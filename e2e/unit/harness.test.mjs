@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ComposeServers } from "../lib/compose-servers.mjs";
+import { LocalServers } from "../lib/local-servers.mjs";
 import { srtTarget } from "../lib/publisher.mjs";
 import { sumOf } from "../lib/stack.mjs";
 import { until } from "../lib/wait.mjs";
@@ -27,4 +29,9 @@ test("waiting ends with what was awaited, or names it at the deadline", async ()
     until("the moon", 20, () => Promise.reject(new Error("clouds")), 5),
     /not within 0.02 s: the moon \(clouds\)/,
   );
+});
+
+test("whatever tests ask of a stack's servers, both kinds of stack can do", () => {
+  const operations = (kind) => Object.getOwnPropertyNames(kind.prototype).sort();
+  assert.deepEqual(operations(ComposeServers), operations(LocalServers));
 });
