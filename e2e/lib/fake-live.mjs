@@ -25,6 +25,8 @@ export class FakeLive {
   /** No further segment is listed. */
   stalled = false;
   ended = false;
+  /** The number of a segment that arrives whole and cannot be decoded. */
+  undecodable = null;
   /** The paths that were asked for, in order. */
   requests = [];
   /** Awaited before a path is answered; what it throws is the answer. */
@@ -95,6 +97,11 @@ export class FakeLive {
     this.#listedAtEnd = this.#listed();
   }
 
+  /** The number of the newest segment that is listed. */
+  get newest() {
+    return this.#listed() - 1;
+  }
+
   #listed() {
     if (this.#listedAtEnd !== null) {
       return this.#listedAtEnd;
@@ -160,6 +167,9 @@ export class FakeLive {
       return;
     }
     const body = await readFile(path.join(this.#ladder.dir, path.normalize(file)));
+    if (path.basename(file) === `${this.undecodable}.ts`) {
+      spoilPictures(body);
+    }
     response.writeHead(200, { "content-type": "video/mp2t" }).end(body);
   }
 
@@ -187,5 +197,22 @@ export class FakeLive {
       lines.push("#EXT-X-ENDLIST");
     }
     return `${lines.join("\n")}\n`;
+  }
+}
+
+const TS_PACKET = 188;
+const VIDEO_PID = 0x100;
+
+/** Overwrites what the pictures of a segment hold, and leaves what says where each begins. */
+function spoilPictures(segment) {
+  for (let at = 0; at + TS_PACKET <= segment.length; at += TS_PACKET) {
+    const pid = segment.readUInt16BE(at + 1) & 0x1fff;
+    const begins = segment[at + 1] & 0x40;
+    const adaptation = segment[at + 3] & 0x20 ? 1 + segment[at + 4] : 0;
+    if (pid === VIDEO_PID && !begins) {
+      for (let byte = at + 4 + adaptation; byte < at + TS_PACKET; byte += 1) {
+        segment[byte] = (byte * 91) | 1;
+      }
+    }
   }
 }

@@ -162,6 +162,24 @@ describe("the player", AT_ONCE, () => {
       assert.ok(await player.neverReloaded());
     }));
 
+  test("goes on by itself past what the browser cannot decode", (t) =>
+    watch(t, {}, async ({ live, page, player }) => {
+      await player.playsOn();
+      await page.evaluate(() => {
+        const video = document.querySelector("video");
+        const note = () => {
+          window.decoderFailed = video.error?.code === MediaError.MEDIA_ERR_DECODE;
+        };
+        // Before the player, which begins anew at once.
+        video.addEventListener("error", note, { capture: true });
+      });
+      live.undecodable = live.newest + 2;
+      await until("the decoder gives up", 20_000, () => page.evaluate(() => window.decoderFailed));
+      await player.playsOn(15_000);
+      assert.equal(await player.phase(), "playing");
+      assert.ok(await player.neverReloaded());
+    }));
+
   test("waits for a stream whose playlist is not there yet", (t) =>
     watch(t, { arrange: (live) => (live.gone = true) }, async ({ live, player }) => {
       await until("the player tries", 5_000, async () => (await player.phase()) === "connecting");

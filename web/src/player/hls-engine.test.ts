@@ -59,6 +59,7 @@ class FakeHls {
   }
 
   attachMedia() {}
+  detachMedia() {}
   startLoad() {}
   destroy() {
     this.loads = false;
@@ -80,7 +81,11 @@ class FakeVideo extends EventTarget {
   currentTime = 0;
   bufferedTo = 1;
   buffered = { length: 1, start: () => this.bufferedFrom, end: () => this.bufferedTo };
-  play = () => Promise.resolve();
+  error: { code: number; MEDIA_ERR_DECODE: number } | null = null;
+  play = () => {
+    this.paused = false;
+    return Promise.resolve();
+  };
 }
 
 const PLAIN = "http://h/live-streams/x/master.m3u8";
@@ -259,6 +264,43 @@ describe("a broadcast", () => {
       partComes();
       expect(hls().url).toBe(PLAIN);
       expect(video.currentTime).toBe(0);
+    });
+  });
+
+  describe("that cannot be decoded", () => {
+    /** As browsers do it: the element is paused, too. */
+    const decoderFails = () => {
+      video.error = { code: 3, MEDIA_ERR_DECODE: 3 };
+      video.paused = true;
+      video.dispatchEvent(new Event("error"));
+      video.error = null;
+    };
+
+    beforeEach(() => vi.advanceTimersByTimeAsync(1_000));
+
+    test("is begun anew and plays on", () => {
+      decoderFails();
+      expect(FakeHls.made).toHaveLength(2);
+      expect(hls().url).toBe(EDGE);
+      expect(video.paused).toBe(false);
+    });
+
+    test("stays paused for who had paused it", async () => {
+      video.paused = true;
+      await vi.advanceTimersByTimeAsync(1_000);
+      decoderFails();
+      expect(FakeHls.made).toHaveLength(2);
+      expect(video.paused).toBe(true);
+    });
+
+    test("again at once is tried later, and plays then", async () => {
+      decoderFails();
+      await vi.advanceTimersByTimeAsync(1_000);
+      decoderFails();
+      expect(FakeHls.made).toHaveLength(2);
+      await vi.advanceTimersByTimeAsync(10_000);
+      expect(FakeHls.made).toHaveLength(3);
+      expect(video.paused).toBe(false);
     });
   });
 

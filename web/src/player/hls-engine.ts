@@ -54,6 +54,10 @@ export class HlsEngine {
   #beginAt: number | null = null;
   /** The moment on screen last, kept while nothing is. */
   #shownAt: number | null = null;
+  /** Whether it plays, as seen last. */
+  #plays = false;
+  /** Set while the decoder has failed, which pauses the element: whether it had been playing. */
+  #played: boolean | null = null;
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -69,6 +73,7 @@ export class HlsEngine {
     this.video.addEventListener("loadedmetadata", this.#showFirstPicture);
     this.video.addEventListener("playing", this.#onPlaying);
     this.video.addEventListener("ended", this.#tick);
+    this.video.addEventListener("error", this.#onMediaError);
   }
 
   // — what the page sees —
@@ -141,6 +146,7 @@ export class HlsEngine {
     this.video.removeEventListener("loadedmetadata", this.#showFirstPicture);
     this.video.removeEventListener("playing", this.#onPlaying);
     this.video.removeEventListener("ended", this.#tick);
+    this.video.removeEventListener("error", this.#onMediaError);
     this.#keeper.dispose();
     this.#still.remove();
     this.#hls.destroy();
@@ -239,7 +245,8 @@ export class HlsEngine {
   /** A new hls.js instance, at `beginAt` (unix ms) or at live. */
   #renew(beginAt: number | null): void {
     // Detaching pauses the element; whoever had paused it before wants it to stay so.
-    const wasPlaying = !this.video.paused;
+    const wasPlaying = this.#played ?? !this.video.paused;
+    this.#played = null;
     this.#beginAt = beginAt;
     this.#still.keep();
     this.#hls.destroy();
@@ -281,6 +288,7 @@ export class HlsEngine {
       renew: () => this.#renew((this.#keeper.follows ? null : this.#shownAt) ?? this.#beginAt),
       renewAtThisMoment: () => this.#renew(this.#shownAt ?? this.#beginAt),
       renewLive: () => this.#renew(null),
+      renewAfter: (ms) => this.#renew(this.#shownAt === null ? null : this.#shownAt + ms),
       holdAfterEdge: () => this.#hold.begin(now(), FALLBACK_REFILL),
     };
   }
@@ -292,8 +300,24 @@ export class HlsEngine {
     this.#tick();
   };
 
+  /**
+   * The browser could not decode what hls.js gave it. By itself hls.js would attach the element once more,
+   * which stays paused, and give it the same.
+   */
+  #onMediaError = (): void => {
+    const { error } = this.video;
+    if (error && error.code === error.MEDIA_ERR_DECODE) {
+      this.#played = this.#plays;
+      this.#hls.detachMedia();
+      this.#recovery.decoderFailed();
+    }
+  };
+
   #tick = (): void => {
     const at = now();
+    if (this.#played === null && !this.video.error) {
+      this.#plays = !this.video.paused;
+    }
     const ahead = bufferedAhead(this.video.buffered, this.video.currentTime);
     this.#recovery.tick(at, ahead);
     const phase = phaseOf({

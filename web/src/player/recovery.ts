@@ -33,6 +33,8 @@ export interface Playback {
   renewAtThisMoment(): void;
   /** The same, at live. */
   renewLive(): void;
+  /** The same, so many milliseconds after the moment that is on screen. */
+  renewAfter(ms: number): void;
   /** Holds the picture, for the plain playlists begin with more than the edge does. */
   holdAfterEdge(): void;
 }
@@ -46,6 +48,8 @@ const NEEDS_NEW_INSTANCE = new Set<string>([
 ]);
 /** A decoder that fails again within this time is not helped by starting it again. */
 const MEDIA_ERRORS_APART_MS = 5_000;
+/** Who watches the past is taken past what cannot be decoded: a segment, and what is around it. */
+const UNDECODABLE_MS = 4_000;
 
 export class Recovery {
   readonly #window: RetryWindow;
@@ -168,6 +172,24 @@ export class Recovery {
     }
     this.#window.open(at);
     this.#scheduleRetry(ofMedia || !playback.listed || NEEDS_NEW_INSTANCE.has(data.details));
+  }
+
+  /** What could not be decoded is not tried again: the live goes on, and the past after it. */
+  decoderFailed(): void {
+    if (this.playback.video.ended || this.#givenUp) {
+      return;
+    }
+    const at = this.now();
+    const soon = at - this.#mediaErrorAt < MEDIA_ERRORS_APART_MS;
+    this.#mediaErrorAt = at;
+    this.#window.open(at);
+    if (soon) {
+      this.#scheduleRetry(true);
+    } else if (this.playback.follows) {
+      this.playback.renewLive();
+    } else {
+      this.playback.renewAfter(UNDECODABLE_MS);
+    }
   }
 
   /** To be told several times a second, with the seconds buffered ahead of the picture. */
