@@ -180,6 +180,25 @@ describe("the player", AT_ONCE, () => {
       assert.ok(await player.neverReloaded());
     }));
 
+  test("goes on by itself where hls.js learns of that before the page does", (t) =>
+    watch(t, {}, async ({ live, page, player }) => {
+      await player.playsOn();
+      await page.evaluate(() => {
+        // hls.js then finds the failure when it has the next segment to give.
+        const withhold = (event) => {
+          window.decoderFailed = true;
+          window.removeEventListener("error", withhold, { capture: true });
+          event.stopImmediatePropagation();
+        };
+        window.addEventListener("error", withhold, { capture: true });
+      });
+      live.undecodable = live.newest + 2;
+      await until("the decoder gives up", 20_000, () => page.evaluate(() => window.decoderFailed));
+      await player.playsOn(25_000);
+      assert.equal(await player.phase(), "playing");
+      assert.ok(await player.neverReloaded());
+    }));
+
   test("waits for a stream whose playlist is not there yet", (t) =>
     watch(t, { arrange: (live) => (live.gone = true) }, async ({ live, player }) => {
       await until("the player tries", 5_000, async () => (await player.phase()) === "connecting");

@@ -6,6 +6,7 @@ type Listener = (event: string, data: unknown) => void;
 class FakeHls {
   static readonly made: FakeHls[] = [];
   static readonly Events = {
+    MEDIA_ATTACHING: "attaching",
     MANIFEST_PARSED: "manifest",
     LEVEL_SWITCHED: "switched",
     LEVEL_LOADED: "loaded",
@@ -58,10 +59,35 @@ class FakeHls {
     this.loads = false;
   }
 
-  attachMedia() {}
-  detachMedia() {}
+  media: FakeVideo | null = null;
+
+  /** As browsers do it: an element that is given another source, or none, is paused. */
+  attachMedia(media: FakeVideo) {
+    this.media = media;
+    media.paused = true;
+    media.error = null;
+    this.tell("MEDIA_ATTACHING");
+  }
+
+  detachMedia() {
+    if (this.media) {
+      this.media.paused = true;
+      this.media.error = null;
+      this.media = null;
+    }
+  }
+
+  recoverMediaError() {
+    const { media } = this;
+    this.detachMedia();
+    if (media) {
+      this.attachMedia(media);
+    }
+  }
+
   startLoad() {}
   destroy() {
+    this.detachMedia();
     this.loads = false;
   }
 }
@@ -141,6 +167,7 @@ describe("a broadcast", () => {
       lowLatencyUrl: EDGE,
     });
     hls().tell("LEVEL_LOADED", details(3));
+    video.dispatchEvent(new Event("canplay"));
     video.dispatchEvent(new Event("playing"));
     video.currentTime = video.bufferedTo;
   });
@@ -268,15 +295,36 @@ describe("a broadcast", () => {
   });
 
   describe("that cannot be decoded", () => {
-    /** As browsers do it: the element is paused, too. */
     const decoderFails = () => {
       video.error = { code: 3, MEDIA_ERR_DECODE: 3 };
-      video.paused = true;
       video.dispatchEvent(new Event("error"));
-      video.error = null;
+    };
+    /** Of which hls.js learns when it gives the element more, perhaps before its event comes. */
+    const hlsBeginsAnew = () => {
+      video.error = { code: 3, MEDIA_ERR_DECODE: 3 };
+      hls().recoverMediaError();
+      video.dispatchEvent(new Event("error"));
     };
 
     beforeEach(() => vi.advanceTimersByTimeAsync(1_000));
+
+    test("plays on where hls.js has attached the element anew by itself", async () => {
+      hlsBeginsAnew();
+      expect(video.paused).toBe(false);
+      await vi.advanceTimersByTimeAsync(1_000);
+      hlsBeginsAnew();
+      expect(video.paused).toBe(false);
+      expect(FakeHls.made).toHaveLength(1);
+    });
+
+    test("stays paused for who had paused it where hls.js has attached the element anew", async () => {
+      video.paused = true;
+      await vi.advanceTimersByTimeAsync(1_000);
+      hlsBeginsAnew();
+      expect(video.paused).toBe(true);
+      hls().tell("ERROR", { fatal: true, type: "mediaError", details: "bufferAppendError" });
+      expect(video.paused).toBe(true);
+    });
 
     test("is begun anew and plays on", () => {
       decoderFails();

@@ -54,10 +54,8 @@ export class HlsEngine {
   #beginAt: number | null = null;
   /** The moment on screen last, kept while nothing is. */
   #shownAt: number | null = null;
-  /** Whether it plays, as seen last. */
+  /** Whether the viewer lets it play, as seen last while the element had something to play. */
   #plays = false;
-  /** Set while the decoder has failed, which pauses the element: whether it had been playing. */
-  #played: boolean | null = null;
 
   constructor(
     private readonly video: HTMLVideoElement,
@@ -164,6 +162,7 @@ export class HlsEngine {
     const atLive = this.#beginAt === null;
     this.#firstPicture = source === "low-latency" && atLive;
     const hls = new Hls(configFor(source, atLive));
+    hls.on(Hls.Events.MEDIA_ATTACHING, this.#playOn);
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.#onQualities(hls));
     hls.on(Hls.Events.LEVEL_SWITCHED, (_event, { level }) => this.#store.set({ active: level }));
     hls.once(Hls.Events.LEVEL_LOADED, (_event, { level }) => this.#keepFirstLevel(hls, level));
@@ -244,9 +243,7 @@ export class HlsEngine {
 
   /** A new hls.js instance, at `beginAt` (unix ms) or at live. */
   #renew(beginAt: number | null): void {
-    // Detaching pauses the element; whoever had paused it before wants it to stay so.
-    const wasPlaying = this.#played ?? !this.video.paused;
-    this.#played = null;
+    this.#notePlaying();
     this.#beginAt = beginAt;
     this.#still.keep();
     this.#hls.destroy();
@@ -254,9 +251,6 @@ export class HlsEngine {
     this.#recovery.renewed();
     this.#keeper.restart();
     this.#hls = this.#attach();
-    if (wasPlaying) {
-      this.#play();
-    }
   }
 
   /** This engine as `Recovery` sees it. */
@@ -281,10 +275,7 @@ export class HlsEngine {
       },
       startLoad: () => this.#hls.startLoad(),
       stopLoad: () => this.#hls.stopLoad(),
-      recoverMediaError: () => {
-        this.#hls.recoverMediaError();
-        this.#play();
-      },
+      recoverMediaError: () => this.#hls.recoverMediaError(),
       renew: () => this.#renew((this.#keeper.follows ? null : this.#shownAt) ?? this.#beginAt),
       renewAtThisMoment: () => this.#renew(this.#shownAt ?? this.#beginAt),
       renewLive: () => this.#renew(null),
@@ -301,23 +292,34 @@ export class HlsEngine {
   };
 
   /**
-   * The browser could not decode what hls.js gave it. By itself hls.js would attach the element once more,
-   * which stays paused, and give it the same.
+   * The browser could not decode what hls.js gave it. By itself hls.js would attach the element once more and give
+   * it the same, which it has done already if it came across the failure before this event did.
    */
   #onMediaError = (): void => {
     const { error } = this.video;
     if (error && error.code === error.MEDIA_ERR_DECODE) {
-      this.#played = this.#plays;
       this.#hls.detachMedia();
       this.#recovery.decoderFailed();
     }
   };
 
-  #tick = (): void => {
-    const at = now();
-    if (this.#played === null && !this.video.error) {
+  /** A decoder that fails pauses the element, and so does detaching it; neither is what the viewer wants. */
+  #notePlaying(): void {
+    if (this.#hls.media && !this.video.error) {
       this.#plays = !this.video.paused;
     }
+  }
+
+  /** The element is attached anew, by this class or by hls.js: it stays paused for who had paused it. */
+  #playOn = (): void => {
+    if (this.#plays) {
+      this.#play();
+    }
+  };
+
+  #tick = (): void => {
+    const at = now();
+    this.#notePlaying();
     const ahead = bufferedAhead(this.video.buffered, this.video.currentTime);
     this.#recovery.tick(at, ahead);
     const phase = phaseOf({
