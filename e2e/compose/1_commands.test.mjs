@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { prepared } from "../lib/media.mjs";
-import { run, start } from "../lib/process.mjs";
+import { run } from "../lib/process.mjs";
+import { pushTo } from "../lib/publisher.mjs";
 import { openScene } from "../lib/scene.mjs";
 import { until } from "../lib/wait.mjs";
 import { project } from "./project.mjs";
@@ -83,21 +84,9 @@ test("the container's log tells of each request", async () => {
 test("an encoder that gets nothing but the API's own addresses is on the air", async () => {
   const { api } = await openScene();
   const file = await prepared("sd");
-  const ways = { srt_url: ["-f", "mpegts"], rtmp_url: ["-f", "flv"] };
-  for (const [name, format] of Object.entries(ways)) {
+  for (const name of ["srt_url", "rtmp_url"]) {
     const broadcaster = await api.broadcaster("address");
-    const url = broadcaster.created[name];
-    const encoder = start("ffmpeg", [
-      "-v",
-      "error",
-      "-re",
-      "-i",
-      file,
-      "-c",
-      "copy",
-      ...format,
-      url,
-    ]);
+    const encoder = pushTo(broadcaster.created[name], file);
     try {
       await broadcaster.becomes("live");
       await until(`${name}: a master playlist`, 20_000, () => broadcaster.playlist());

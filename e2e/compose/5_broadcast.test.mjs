@@ -1,8 +1,10 @@
-/** Profile `broadcast`: the test picture is on the first page, and comes back by itself. */
+/** Profile `broadcast`: OBS is told where to push, the test picture is on the first page and comes back by itself. */
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { launchBrowser, openPage, screenshot } from "../lib/browser.mjs";
+import { prepared } from "../lib/media.mjs";
+import { pushTo } from "../lib/publisher.mjs";
 import { openScene } from "../lib/scene.mjs";
 import { until } from "../lib/wait.mjs";
 import { project } from "./project.mjs";
@@ -19,7 +21,6 @@ let browser;
 before(async () => {
   scene = await openScene();
   browser = await launchBrowser();
-  await broadcast("up", "--detach", "--wait");
 });
 after(async () => {
   await browser?.close();
@@ -30,6 +31,12 @@ const onAir = () =>
   until("the account demo is on the air", ON_AIR_MS, async () => {
     const { items } = await scene.api.publicStreams();
     return items.find(({ username, status }) => username === "demo" && status === "live");
+  });
+
+const offAir = () =>
+  until("it is off the air", ON_AIR_MS, async () => {
+    const { items } = await scene.api.publicStreams();
+    return !items.some(({ username, status }) => username === "demo" && status === "live");
   });
 
 /** How many colours the picture has, coarsely. */
@@ -46,7 +53,36 @@ const colours = (page) =>
     return found.size;
   });
 
+/** What follows a name in the table for OBS. */
+const entered = (text, name) => text.match(new RegExp(`^ .*${name} +(\\S+)`, "m"))?.[1];
+
+/** Pushes until the demo's stream is on the air, at the page that was told. */
+async function pushes(url, page) {
+  const encoder = pushTo(url, await prepared("sd"));
+  try {
+    const { id } = await onAir();
+    assert.equal(page, `${scene.stack.baseUrl}/live/${id}`);
+  } catch (error) {
+    throw new Error(`${error.message}; the encoder: ${encoder.tail()}`, { cause: error });
+  } finally {
+    encoder.child.kill("SIGINT");
+    await encoder.exited;
+  }
+  await offAir();
+}
+
+test("what OBS is to be told is shown, and an encoder that does so is on the air", async () => {
+  const said = await broadcast("run", "--rm", "--no-deps", "broadcaster", "obs");
+  const page = said.match(/^Then watch (\S+)$/m)?.[1];
+  const server = entered(said, "RTMP +Server");
+  const key = entered(said, "Stream Key");
+  assert.ok(server && key && page, said);
+  await pushes(`${server}/${key}`, page);
+  await pushes(entered(said, "SRT +Server"), page);
+});
+
 test("a visitor finds the test picture on the first page", async (t) => {
+  await broadcast("up", "--detach", "--wait");
   await onAir();
   const { page, player, close } = await openPage(browser, scene.stack.baseUrl);
   try {

@@ -14,6 +14,17 @@ export function srtTarget(srtUrl, key) {
 /** The server and the key, as OBS puts them together. */
 export const rtmpTarget = (rtmpUrl, key) => `${rtmpUrl}/live/${key}`;
 
+/**
+ * Sends a file to a whole address, as somebody pastes it; what `start` returns.
+ *
+ * @param {string} url `rtmp://…` or `srt://…`
+ * @param {string} file
+ */
+export function pushTo(url, file) {
+  const format = url.startsWith("rtmp:") ? "flv" : "mpegts";
+  return start("ffmpeg", ["-v", "error", "-re", "-i", file, "-c", "copy", "-f", format, url]);
+}
+
 export class Publisher {
   #process;
   #key;
