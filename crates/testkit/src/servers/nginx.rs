@@ -32,6 +32,8 @@ pub struct Edge {
     pub proxy: String,
     /// The folder of the web page.
     pub web_root: PathBuf,
+    /// nginx' directives that say whose word about a client's address is taken; empty: nobody's.
+    pub real_ip: String,
 }
 
 /// Starts the edge.
@@ -75,6 +77,7 @@ fn fill_in(edge: &Edge, cache: &Path) -> String {
         ("EDGE_GATEWAY", &edge.gateway),
         ("EDGE_S3", &edge.s3),
         ("EDGE_PROXY", &edge.proxy),
+        ("EDGE_REAL_IP", &edge.real_ip),
         ("EDGE_WEB_ROOT", &edge.web_root.display().to_string()),
         ("EDGE_CACHE_DIR", &cache.display().to_string()),
     ]
@@ -118,6 +121,7 @@ mod tests {
             s3: "s:1".to_owned(),
             proxy: "p:1".to_owned(),
             web_root: "/web".into(),
+            real_ip: String::new(),
         };
         let text = fill_in(&edge, Path::new("/cache"));
         assert!(!text.contains("${EDGE"), "{text}");

@@ -156,6 +156,7 @@ async fn start_edge(plan: &Plan<'_>) -> Result<()> {
         proxy: authority(&plan.url("proxy")?),
         s3: authority(&plan.infra.s3.endpoint),
         web_root: plan.options.web_root.clone(),
+        real_ip: String::new(),
     };
     nginx::start(plan.dir, &edge).await
 }

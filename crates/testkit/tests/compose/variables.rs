@@ -1,4 +1,5 @@
-//! .env.example tells of every variable of every service, with the default that holds, and of no other.
+//! .env.example and docs/OPERATIONS.md tell of every variable of every service, with the default that holds, and of
+//! no other.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,12 +20,13 @@ const BINARIES: [(&str, &str); 5] = [
 ];
 
 /// Read by Compose, but no variable of a service.
-const OF_COMPOSE: [&str; 18] = [
+const OF_COMPOSE: [&str; 19] = [
     "ADMIN_PASSWORD",
     "BROADCAST_HEIGHT",
     "DEBIAN_IMAGE",
     "DEMO_PASSWORD",
     "EDGE_PORT",
+    "EDGE_TRUSTED_PROXIES",
     "GATEWAY_PORT",
     "KAFKA_IMAGE",
     "MINIO_IMAGE",
@@ -159,7 +161,14 @@ fn what_can_be_set_reaches_the_services_that_have_it() {
     let compose = compose();
     let (settable, fixed) = (settable(), fixed());
     let mut reached: BTreeSet<String> = names(&interpolations());
-    reached.extend(compose.services["secrets"].environment.keys().cloned());
+    for service in ["secrets", "frontend", "broadcaster"] {
+        let passed_on = compose.services[service].environment.iter();
+        reached.extend(
+            passed_on
+                .filter(|(_, value)| value.is_none())
+                .map(|(name, _)| name.clone()),
+        );
+    }
     for (service, binary) in BINARIES {
         let documented = documented(binary);
         let environment = &compose.services[service].environment;
@@ -230,6 +239,68 @@ fn the_defaults_are_those_that_hold() {
                 _ => {}
             }
         }
+    }
+}
+
+/// The tables below "Variables" in docs/OPERATIONS.md: service and variable, with the default and whether it is a secret.
+fn in_operations() -> BTreeMap<(String, String), Documented> {
+    let text = text("docs/OPERATIONS.md");
+    let section = text.split_once("\n## Variables\n").unwrap().1;
+    let section = section.split_once("\n## ").map_or(section, |(it, _)| it);
+    let mut found = BTreeMap::new();
+    // Whose table it is; none: its second column says so.
+    let mut owner: Option<String> = None;
+    for line in section.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let Some((name, mark)) = cells[0].strip_prefix('`').and_then(|it| it.split_once('`'))
+        else {
+            let is_shared = cells[1] == "service";
+            owner = (!is_shared).then(|| cells[0].to_owned());
+            continue;
+        };
+        let (services, default): (Vec<&str>, &str) = match &owner {
+            Some(owner) => (vec![owner], cells[1]),
+            None if cells[1] == "all" => (BINARIES.map(|(_, binary)| binary).into(), cells[2]),
+            None => (cells[1].split(", ").collect(), cells[2]),
+        };
+        for service in services {
+            let documented = Documented {
+                default: (default != "–").then(|| default.to_owned()),
+                is_secret: mark.contains('🔑'),
+            };
+            let key = (service.to_owned(), name.to_owned());
+            assert!(
+                found.insert(key, documented).is_none(),
+                "{service}: {name} twice"
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn operations_has_a_row_for_every_variable_of_every_service_with_its_default() {
+    let expected: BTreeMap<_, _> = BINARIES
+        .iter()
+        .flat_map(|(_, binary)| {
+            documented(binary)
+                .into_iter()
+                .map(|(name, about)| (((*binary).to_owned(), name), about))
+        })
+        .collect();
+    let found = in_operations();
+    let missing: Vec<_> = expected
+        .keys()
+        .filter(|key| !found.contains_key(*key))
+        .collect();
+    let unknown: Vec<_> = found
+        .keys()
+        .filter(|key| !expected.contains_key(*key))
+        .collect();
+    assert!(missing.is_empty(), "docs/OPERATIONS.md lacks {missing:?}");
+    assert!(unknown.is_empty(), "no service has {unknown:?}");
+    for (key, about) in expected {
+        assert_eq!(found[&key], about, "{key:?}");
     }
 }
 

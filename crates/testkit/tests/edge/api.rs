@@ -2,14 +2,9 @@
 
 use std::time::Duration;
 
+use crate::fixture::{Fixture, unique};
 use marquee_testkit::eventually;
 use reqwest::{Response, StatusCode};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
-
-use crate::fixture::{Fixture, unique};
 
 async fn problem(answer: Response) -> (String, serde_json::Value) {
     let header = |name: &str| {
@@ -144,35 +139,6 @@ async fn an_event_is_there_before_the_stream_of_events_ends() {
     // The gateway keeps the stream open for 30 s.
     let first = tokio::time::timeout(Duration::from_secs(5), answer.chunk()).await;
     assert_eq!(first.unwrap().unwrap().unwrap(), "data: live\n\n");
-}
-
-#[tokio::test]
-async fn the_gateway_is_told_the_clients_address_and_nothing_that_the_client_says_of_it() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let edge = Fixture::before(listener.local_addr().unwrap().port()).await;
-    let received = async {
-        let (mut connection, _) = listener.accept().await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            assert!(connection.read_buf(&mut head).await.unwrap() > 0);
-        }
-        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
-        connection.write_all(answer).await.unwrap();
-        String::from_utf8(head).unwrap().to_ascii_lowercase()
-    };
-    let request = edge
-        .http
-        .get(edge.url("/api/auth/me"))
-        .header("x-forwarded-for", "192.168.0.7, 10.0.0.1")
-        .header("x-forwarded-proto", "https");
-    let (head, answer) = tokio::join!(received, request.send());
-    assert_eq!(answer.unwrap().status(), StatusCode::NO_CONTENT);
-    assert!(
-        head.contains("\r\nx-forwarded-for: 127.0.0.1\r\n"),
-        "{head}"
-    );
-    assert!(head.contains("\r\nx-forwarded-proto: http\r\n"), "{head}");
-    assert!(!head.contains("192.168.0.7"), "{head}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! An nginx of its own for each test, the tests' S3 server behind it, and a gateway played by a socket.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use aws_credential_types::Credentials;
 use aws_sdk_s3::{
@@ -10,6 +10,7 @@ use aws_sdk_s3::{
 };
 use marquee_testkit::{
     free_port, infra,
+    infra::workspace_root,
     process::kill_marked,
     servers::nginx::{self, Edge},
     stack::StackDir,
@@ -37,7 +38,7 @@ pub struct Fixture {
 impl Fixture {
     /// nginx with nothing behind `/api`.
     pub async fn start() -> Self {
-        Self::launch(free_port(), None).await
+        Self::launch(free_port(), None, String::new()).await
     }
 
     /// nginx with a gateway that answers each connection with `answer`, word for word.
@@ -49,15 +50,21 @@ impl Fixture {
                 tokio::spawn(answer_once(connection, answer));
             }
         });
-        Self::launch(port, Some(task.abort_handle())).await
+        Self::launch(port, Some(task.abort_handle()), String::new()).await
     }
 
     /// nginx with a gateway on this port of loopback.
     pub async fn before(gateway_port: u16) -> Self {
-        Self::launch(gateway_port, None).await
+        Self::launch(gateway_port, None, String::new()).await
     }
 
-    async fn launch(gateway_port: u16, gateway: Option<AbortHandle>) -> Self {
+    /// The same, which believes what these networks say of a client, as compose's container does.
+    pub async fn behind(trusted_proxies: &str, gateway_port: u16) -> Self {
+        let real_ip = real_ip(trusted_proxies).unwrap();
+        Self::launch(gateway_port, None, real_ip).await
+    }
+
+    async fn launch(gateway_port: u16, gateway: Option<AbortHandle>, real_ip: String) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let dir = StackDir::open(folder.path()).unwrap();
         let web_root = dir.root().join("web");
@@ -75,6 +82,7 @@ impl Fixture {
             s3: infra().s3.endpoint.replace("http://", ""),
             proxy: format!("127.0.0.1:{}", free_port()),
             web_root,
+            real_ip,
         };
         nginx::start(&dir, &edge).await.unwrap();
         let s3 = s3_client(&infra().s3.endpoint);
@@ -140,6 +148,23 @@ impl Drop for Fixture {
 }
 
 /// A name that no other test uses.
+/// What compose's script makes of `EDGE_TRUSTED_PROXIES`, or what it complains of.
+pub fn real_ip(trusted_proxies: &str) -> Result<String, String> {
+    let script = workspace_root().join("deploy/compose/10-trusted-proxies.envsh");
+    let output = Command::new("sh")
+        .args(["-euc", r#". "$0"; printf %s "$EDGE_REAL_IP""#])
+        .arg(script)
+        .env("EDGE_TRUSTED_PROXIES", trusted_proxies)
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    }
+}
+
 pub fn unique() -> String {
     format!("{:016x}", rand::random::<u64>())
 }

@@ -6,6 +6,7 @@
 )]
 
 mod api;
+mod client_address;
 mod fixture;
 mod live;
 mod page;
