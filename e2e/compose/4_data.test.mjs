@@ -1,17 +1,16 @@
 /** What stays: over `docker compose up` when everything runs, and over `down` and `up`. */
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { before, test } from "node:test";
 import { docker } from "../lib/docker.mjs";
 import { prepared } from "../lib/media.mjs";
 import { parseMedia } from "../lib/playlist.mjs";
 import { Publisher } from "../lib/publisher.mjs";
-import { onLive, openScene } from "../lib/scene.mjs";
+import { openScene } from "../lib/scene.mjs";
 import { until } from "../lib/wait.mjs";
+import { FinishedBroadcast } from "./finished.mjs";
 import { project } from "./project.mjs";
 
-const RUNGS = ["480p", "360p"];
 const own = project();
 let scene;
 
@@ -34,11 +33,6 @@ async function running() {
   return found.sort(([a], [b]) => a.localeCompare(b));
 }
 
-const hashOf = async (response) =>
-  createHash("sha256")
-    .update(Buffer.from(await response.arrayBuffer()))
-    .digest("hex");
-
 test("a second up touches nothing that runs", async () => {
   const before = await running();
   assert.ok(before.length >= 10, `${before.length} containers run`);
@@ -48,23 +42,8 @@ test("a second up touches nothing that runs", async () => {
 
 test("down and up keep accounts, streams, recordings, routes and secrets", async (t) => {
   const { stack, api } = scene;
-  let broadcaster;
-  let lists;
-  let last;
-  await onLive(t, { scene, input: "sd", rungs: RUNGS }, async (live) => {
-    broadcaster = live.broadcaster;
-    await live.listed(3);
-    // Not stopped by its owner, after which its key would be refused for a while.
-    await live.publisher.leave();
-    await live.ended();
-    last = live.newest();
-    lists = Object.fromEntries(
-      await Promise.all(RUNGS.map(async (rung) => [rung, await broadcaster.playlist(rung)])),
-    );
-  });
-  const segment = `480p/${parseMedia(lists["480p"]).segments[0].uri}`;
-  const bytes = await hashOf(await broadcaster.fetch(segment));
-  const objects = await stack.objects("live-segments", `${broadcaster.id}/`);
+  const finished = await FinishedBroadcast.make(t, scene);
+  const { broadcaster } = finished;
   const events = await stack.topic("live");
   await stack.redis("SET", "streams:kept", "backend.local:9000");
   const demo = await api.signIn(stack.user("demo"));
@@ -83,13 +62,7 @@ test("down and up keep accounts, streams, recordings, routes and secrets", async
     }
   });
 
-  await t.test("the broadcast, byte for byte", async () => {
-    for (const rung of RUNGS) {
-      assert.equal(await broadcaster.playlist(rung), lists[rung]);
-    }
-    assert.equal(await hashOf(await broadcaster.fetch(segment)), bytes);
-    assert.deepEqual(await stack.objects("live-segments", `${broadcaster.id}/`), objects);
-  });
+  await t.test("the broadcast, byte for byte", () => finished.isAsItWas());
 
   await t.test("what was told in Kafka, and what redis-cli set", async () => {
     const told = new Set((await stack.topic("live")).map(({ text }) => text));
@@ -113,7 +86,7 @@ test("down and up keep accounts, streams, recordings, routes and secrets", async
           const list = parseMedia(await broadcaster.playlist("360p"));
           return list.segments.length > 0 && !list.ended ? list : null;
         });
-        assert.ok(next.mediaSequence > last, `numbers go on from ${last}: ${next.mediaSequence}`);
+        assert.ok(next.mediaSequence > finished.last, `numbers go on: ${next.mediaSequence}`);
       } finally {
         await publisher.vanish();
         await broadcaster.stop();
