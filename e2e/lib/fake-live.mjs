@@ -6,6 +6,8 @@
 import { readFile } from "node:fs/promises";
 import http from "node:http";
 import path from "node:path";
+import { text } from "node:stream/consumers";
+import { FakeViewers } from "./fake-viewers.mjs";
 
 const SEGMENT_S = 2;
 const TYPES = {
@@ -17,8 +19,13 @@ const TYPES = {
 };
 
 export class FakeLive {
-  /** The one stream's public view; tests change it. `null` entries make the API fail. */
+  /**
+   * The one stream's public view; tests change it. `null` entries make the API fail. Its
+   * `viewer_count` is of others than `viewers`.
+   */
   stream;
+  /** Who sends heartbeats. */
+  viewers = new FakeViewers();
   apiDown = false;
   /** Playlists answer 404. */
   gone = false;
@@ -116,7 +123,7 @@ export class FakeLive {
     this.requests.push(pathname);
     await this.before(pathname);
     if (pathname.startsWith("/api/")) {
-      return this.#api(pathname, response);
+      return this.#api(pathname, request, response);
     }
     const media = /^\/live-streams\/[^/]+\/(.+)$/.exec(pathname);
     if (media) {
@@ -133,9 +140,11 @@ export class FakeLive {
       .end(body);
   }
 
-  #api(pathname, response) {
-    const json = (status, body) =>
-      response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
+  async #api(pathname, request, response) {
+    const json = (status, body, headers = {}) =>
+      response
+        .writeHead(status, { "content-type": "application/json", ...headers })
+        .end(JSON.stringify(body));
     if (this.apiDown) {
       return json(503, { status: 503, code: "unavailable", detail: "The service is away." });
     }
@@ -144,9 +153,23 @@ export class FakeLive {
       return json(200, { items: [...items, ...(this.others ?? [])], next_cursor: null });
     }
     if (this.stream && pathname === `/api/streams/${this.stream.id}`) {
-      return json(200, this.stream);
+      return json(200, { ...this.stream, viewer_count: this.#watching() });
+    }
+    const isBeat = this.stream && pathname === `/api/streams/${this.stream.id}/viewers`;
+    if (isBeat && request.method === "POST") {
+      const { session_id } = JSON.parse((await text(request)) || "{}");
+      const { session, waitMs } = this.viewers.beat(session_id);
+      if (waitMs > 0) {
+        const problem = { status: 429, code: "rate_limited", detail: "Too many heartbeats." };
+        return json(429, problem, { "retry-after": Math.ceil(waitMs / 1000) });
+      }
+      return json(200, { session_id: session, viewer_count: this.#watching() });
     }
     return json(404, { status: 404, code: "not_found", detail: "No such stream." });
+  }
+
+  #watching() {
+    return this.stream.viewer_count + this.viewers.count;
   }
 
   async #media(file, response) {

@@ -126,6 +126,44 @@ describe("the player", AT_ONCE, () => {
       assert.equal((await player.video()).paused, true);
     }));
 
+  test("is counted while it plays, and not while it is paused", (t) => {
+    const arrange = (live) => {
+      live.stream.viewer_count = 0;
+      live.gone = true;
+    };
+    return watch(t, { arrange }, async ({ live, page, player }) => {
+      const asked = (path) => live.requests.filter((it) => it === path).length;
+      const stream = `/api/streams/${live.stream.id}`;
+      const beat = `${stream}/viewers`;
+      let shownAtFirst = null;
+      live.before = async (path) => {
+        if (path === beat) {
+          shownAtFirst ??= await player.time();
+        }
+      };
+      const counts = (count, withinMs) =>
+        until(`the page counts ${count}`, withinMs, async () => {
+          const shown = await page.getByTestId("viewers").innerText();
+          return live.viewers.count === count && shown === String(count);
+        });
+
+      await until("the page has been there for two polls", 20_000, () => asked(stream) > 2);
+      assert.equal(asked(beat), 0, "nobody watches yet");
+      live.gone = false;
+      await player.playsOn();
+      await counts(1, 25_000);
+      assert.ok(shownAtFirst > 0, `the first beat came with the picture at ${shownAtFirst} s`);
+
+      await page.keyboard.press("Space");
+      await until("it is paused", 2_000, async () => (await player.video()).paused);
+      await counts(0, 40_000);
+
+      await page.keyboard.press("Space");
+      await counts(1, 15_000);
+      assert.equal(live.viewers.issued, 1, "the same viewer");
+    });
+  });
+
   test("plays the plain playlists where the low-latency edge does not answer", (t) =>
     watch(
       t,

@@ -28,7 +28,8 @@ export class RateLimited extends ApiError {
   }
 }
 
-const limit = new RateLimit();
+/** What this address was refused; kept by all that the server counts by address. */
+export const addressLimit = new RateLimit();
 
 /** Longest wait for an answer; past it the request counts as failed and is retried by the caller. */
 const TIMEOUT_MS = 10_000;
@@ -40,7 +41,7 @@ const TIMEOUT_MS = 10_000;
  * @throws {ApiError} on any answer but 2xx; network trouble and time-outs are thrown as fetch does.
  */
 export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T> {
-  const waitMs = limit.waitMs(performance.now());
+  const waitMs = addressLimit.waitMs(performance.now());
   if (waitMs > 0) {
     throw new RateLimited(waitMs, "Too many requests; asked again in a while.", undefined);
   }
@@ -52,7 +53,7 @@ export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T>
   if (response.status === 429) {
     throw await refusalOf(response);
   }
-  limit.answered();
+  addressLimit.answered();
   if (!response.ok) {
     throw await problemOf(response);
   }
@@ -61,9 +62,9 @@ export async function getJson<T>(path: string, signal?: AbortSignal): Promise<T>
 
 async function refusalOf(response: Response): Promise<RateLimited> {
   const asked = retryAfterMs(response.headers.get("retry-after"), Date.now());
-  limit.refused(performance.now(), asked, Math.random());
+  addressLimit.refused(performance.now(), asked, Math.random());
   const { message, requestId } = await problemOf(response);
-  return new RateLimited(limit.waitMs(performance.now()), message, requestId);
+  return new RateLimited(addressLimit.waitMs(performance.now()), message, requestId);
 }
 
 async function problemOf(response: Response): Promise<ApiError> {

@@ -3,6 +3,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { useParams } from "react-router";
+import { Heartbeat } from "../api/heartbeat";
 import { isOnAir, type PublicStream, titleOf } from "../api/public-stream";
 import { isNotFound, streamById, worthTelling } from "../api/streams";
 import { LivePlayer } from "../player/live-player";
@@ -22,9 +23,13 @@ const COLUMN = "mx-auto w-full pb-4 sm:max-w-[min(100%,(100dvh-12rem)*16/9)] sm:
 
 export function WatchPage() {
   const { id = "" } = useParams();
-  const { data: stream, error: failure, isFetching, refetch } = useQuery(streamById(id));
+  const query = useQuery(streamById(id));
+  const { data: stream, dataUpdatedAt, error: failure, isFetching, refetch } = query;
   const error = worthTelling(failure);
   const broadcast = useBroadcast(stream);
+  const [watches, setWatches] = useState(false);
+  const isThere = stream !== undefined && isOnAir(stream) && !isNotFound(failure);
+  const counted = useHeartbeat(id, watches && isThere);
   useDocumentTitle(stream ? titleOf(stream) : null);
 
   if (!stream && !error) {
@@ -57,11 +62,16 @@ export function WatchPage() {
           title={titleOf(stream)}
           poster={stream.thumbnail_url ?? undefined}
           audioOnly={isAudioOnly(stream)}
+          onWatching={setWatches}
         />
       ) : (
         <Offline stream={stream} />
       )}
-      <Details stream={stream} stale={error !== null} />
+      <Details
+        stream={stream}
+        viewers={counted && counted.at > dataUpdatedAt ? counted.viewers : stream.viewer_count}
+        stale={error !== null}
+      />
     </article>
   );
 }
@@ -94,6 +104,30 @@ function useBroadcast(stream: PublicStream | undefined): Broadcast | null {
   return broadcast;
 }
 
+interface Counted {
+  streamId: string;
+  viewers: number;
+  /** Unix ms. */
+  at: number;
+}
+
+/**
+ * Has the viewer counted while `watches`, and answers with the count that came of it last. It is not put
+ * into the query cache: that would pass for a poll, put off the next one and end a failure's note.
+ */
+function useHeartbeat(streamId: string, watches: boolean): Counted | null {
+  const [counted, setCounted] = useState<Counted | null>(null);
+  useEffect(() => {
+    if (watches) {
+      const heartbeat = new Heartbeat(streamId, (viewers) =>
+        setCounted({ streamId, viewers, at: Date.now() }),
+      );
+      return () => heartbeat.stop();
+    }
+  }, [streamId, watches]);
+  return counted?.streamId === streamId ? counted : null;
+}
+
 function isAudioOnly(stream: PublicStream): boolean {
   const names = stream.available_qualities ?? [];
   return names.length > 0 && names.every((name) => name === "audio");
@@ -117,7 +151,13 @@ function Offline({ stream }: { stream: PublicStream }) {
   );
 }
 
-function Details({ stream, stale }: { stream: PublicStream; stale: boolean }) {
+interface DetailsProps {
+  stream: PublicStream;
+  viewers: number | null | undefined;
+  stale: boolean;
+}
+
+function Details({ stream, viewers, stale }: DetailsProps) {
   return (
     <div className="flex flex-col gap-4 px-4 pt-5 sm:flex-row sm:items-start sm:px-0">
       <div className="min-w-0 flex-1">
@@ -144,10 +184,12 @@ function Details({ stream, stale }: { stream: PublicStream; stale: boolean }) {
           </dd>
         </div>
         {isOnAir(stream) && <RunningFor since={stream.started_at} />}
-        {isOnAir(stream) && typeof stream.viewer_count === "number" && (
+        {isOnAir(stream) && typeof viewers === "number" && (
           <div className="flex gap-1.5">
             <dt className="order-2">watching</dt>
-            <dd className="tabular-nums text-ink">{stream.viewer_count.toLocaleString("en")}</dd>
+            <dd data-testid="viewers" className="tabular-nums text-ink">
+              {viewers.toLocaleString("en")}
+            </dd>
           </div>
         )}
         {isOnAir(stream) && (stream.available_qualities?.length ?? 0) > 0 && (

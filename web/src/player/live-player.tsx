@@ -23,6 +23,8 @@ export interface LivePlayerProps {
   poster?: string | undefined;
   /** The broadcast has no video. */
   audioOnly?: boolean;
+  /** Told whether it is being watched: from the first picture to the last, not while it is paused or lost. */
+  onWatching?: (watches: boolean) => void;
   /** Told once, when the broadcast is over and was watched to its end. */
   onEnded?: () => void;
 }
@@ -33,6 +35,7 @@ export function LivePlayer({
   title,
   poster,
   audioOnly = false,
+  onWatching,
   onEnded,
 }: LivePlayerProps) {
   const host = useRef<HTMLDivElement>(null);
@@ -72,6 +75,7 @@ export function LivePlayer({
   useHotkeys(player, engine);
   const state = useEngineState(engine);
   const muted = useMuted(screen?.video ?? null);
+  const plays = usePlays(screen?.video ?? null);
 
   const phase = state?.phase ?? "connecting";
   useEffect(() => {
@@ -79,6 +83,14 @@ export function LivePlayer({
       onEnded?.();
     }
   }, [phase, onEnded]);
+
+  const watches = plays && phase !== "lost";
+  useEffect(() => {
+    if (watches) {
+      onWatching?.(true);
+      return () => onWatching?.(false);
+    }
+  }, [watches, onWatching]);
 
   if (failure !== null) {
     // The code that plays could not be had: the page says so.
@@ -182,6 +194,34 @@ function useMuted(video: HTMLVideoElement | null): boolean {
     return () => video.removeEventListener("volumechange", read);
   }, [video]);
   return muted;
+}
+
+const PLAY_EVENTS = ["playing", "pause", "ended", "emptied"] as const;
+
+/** Whether the picture moves, or would if more of it came. */
+function usePlays(video: HTMLVideoElement | null): boolean {
+  const [plays, setPlays] = useState(false);
+  useEffect(() => {
+    if (!video) {
+      return;
+    }
+    const read = () => setPlays(isPlaying(video));
+    read();
+    for (const name of PLAY_EVENTS) {
+      video.addEventListener(name, read);
+    }
+    return () => {
+      setPlays(false);
+      for (const name of PLAY_EVENTS) {
+        video.removeEventListener(name, read);
+      }
+    };
+  }, [video]);
+  return plays;
+}
+
+function isPlaying({ paused, ended, readyState }: HTMLVideoElement): boolean {
+  return !paused && !ended && readyState >= HTMLMediaElement.HAVE_CURRENT_DATA;
 }
 
 function useHotkeys(player: Player | null, engine: HlsEngine | null): void {
