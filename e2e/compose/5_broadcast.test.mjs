@@ -96,8 +96,14 @@ test("a visitor finds the test picture on the first page", async (t) => {
     assert.ok((await player.video()).audioBytes > 0, "there is sound");
 
     await t.test("and again when its encoder ended, without a reload", async () => {
-      const before = await player.time();
+      const restarts = async () => (await own.inspect("broadcaster")).RestartCount;
+      const [before, restartsBefore] = [await player.time(), await restarts()];
       await own.exec("broadcaster", "sh", "-c", "kill 1");
+      await until(
+        "it was started again",
+        ON_AIR_MS,
+        async () => (await restarts()) > restartsBefore,
+      );
       await onAir();
       await player.wentOnSince(before, ON_AIR_MS);
     });

@@ -1,7 +1,7 @@
 /** deploy/backup: what is saved while everything runs is brought back where there is nothing. */
 
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
@@ -43,13 +43,24 @@ test("what was saved while it ran is restored where there is nothing", async (t)
   await stack.redis("SET", "streams:kept", "backend.local:9000");
   await stack.redis("SET", "streams:edge", "10.255.255.1:1", "EX", "1000");
 
+  await stack.redis("SET", "streams:gone", "backend.local:9000");
   await backup("save", dir);
-  const again = await backup("save", dir);
-  assert.match(again, /saved: /);
+  const secondBroadcast = await FinishedBroadcast.make(t, scene);
+  await stack.redis("DEL", "streams:gone");
+  await t.test("a save that was interrupted leaves the one before it whole", async () => {
+    await own.exec("redis", "redis-cli", "CONFIG", "SET", "requirepass", "nobody-knows");
+    await assert.rejects(backup("save", dir), /NOAUTH/);
+    await own.exec("redis", "redis-cli", "-a", "nobody-knows", "CONFIG", "SET", "requirepass", "");
+    assert.match(await readFile(path.join(dir, "saved/routes.tsv"), "utf8"), /^streams:gone\t/m);
+  });
+  assert.match(await backup("save", dir), /saved: /);
 
   await t.test("the folder is for its owner alone", async () => {
-    for (const inside of ["", "postgres.sql.gz", "routes.tsv"]) {
-      assert.equal((await stat(path.join(dir, inside))).mode & 0o077, 0, inside);
+    const inside = await readdir(dir, { recursive: true });
+    const secrets = inside.filter((name) => name.startsWith("saved/secrets/"));
+    assert.ok(secrets.length > 3, inside.join());
+    for (const name of ["", "saved", "saved/postgres.sql.gz", "saved/secrets", ...secrets]) {
+      assert.equal((await stat(path.join(dir, name))).mode & 0o077, 0, name);
     }
   });
 
@@ -58,8 +69,17 @@ test("what was saved while it ran is restored where there is nothing", async (t)
     await finished.isAsItWas();
   });
 
+  await t.test("a backup is not replaced by another installation's", async () => {
+    const mark = path.join(dir, "saved/installation");
+    const whose = await readFile(mark, "utf8");
+    await writeFile(mark, "7000000000000000000\n");
+    await assert.rejects(backup("save", dir), /has the data of another installation/);
+    await writeFile(mark, whose);
+  });
+
   await own.compose("--profile", "*", "down", "--volumes");
   await backup("restore", dir);
+  await assert.rejects(backup("restore", dir), /nothing is written over data/);
   await own.compose("up", "--detach", "--wait", "--wait-timeout", "300");
 
   await t.test("accounts, passwords and sessions", async () => {
@@ -70,18 +90,25 @@ test("what was saved while it ran is restored where there is nothing", async (t)
     const { status, text } = await api.request("GET", "/api/auth/me", { token });
     assert.equal(status, 200, text);
   });
-  await t.test("the broadcast, byte for byte", () => finished.isAsItWas());
+  await t.test("the broadcasts, byte for byte", async () => {
+    await finished.isAsItWas();
+    await secondBroadcast.isAsItWas();
+  });
   await t.test("what operators have set, and not what expires", async () => {
     assert.equal(await stack.redis("GET", "streams:kept"), "backend.local:9000");
-    assert.equal(await stack.redis("EXISTS", "streams:edge"), "0");
+    assert.equal(await stack.redis("EXISTS", "streams:edge", "streams:gone"), "0");
     await stack.redis("DEL", "streams:kept");
+  });
+  await t.test("what is saved from now on is this installation's", async () => {
+    assert.match(await backup("save", dir), /saved: /);
   });
 });
 
 test("a folder without a whole backup is refused", async () => {
   const empty = await mkdtemp(path.join(os.tmpdir(), "marquee-no-backup-"));
   try {
-    await writeFile(path.join(empty, "postgres.sql.gz"), "");
+    await mkdir(path.join(empty, "saved"));
+    await writeFile(path.join(empty, "saved/postgres.sql.gz"), "");
     await assert.rejects(backup("restore", empty), /is no whole backup/);
   } finally {
     await rm(empty, { recursive: true });
