@@ -147,6 +147,10 @@ function collect({ ms, everyNth, blocks, share }) {
     waits += video.seeking ? 0 : 1;
   };
   const read = () => {
+    if (video.parentElement.querySelector(".mq-still")) {
+      // The page has put the last picture in front: while Chromium seeks beneath, it may paint the keyframe first.
+      return;
+    }
     const { videoWidth: width, videoHeight: height } = video;
     const strip = height * share;
     // The middle of the strip: its rims are blurred by scaling.

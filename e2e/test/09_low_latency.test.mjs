@@ -150,12 +150,18 @@ async function withoutRoute(id, body) {
   }
 }
 
-/** From one source to the other hardly anything is left out, and little is shown twice. */
+/**
+ * The newest moment of the plain playlists is older than the edge's by a segment, and by the second for which nginx
+ * caches a playlist; the time that storing takes is less than what a viewer of the edge is behind.
+ */
+const SHOWN_AGAIN_MS = 3_000;
+
+/** From one source to the other hardly anything is left out, and what is shown twice is what the plain playlists lack. */
 function assertAtTheSameDate({ samples }) {
   const moments = samples.map(({ at, latencyMs }) => at - latencyMs);
   const steps = moments.slice(1).map((moment, i) => moment - moments[i]);
   assert.ok(Math.max(...steps) < 1_000, `${Math.max(...steps)} ms were left out`);
-  assert.ok(Math.min(...steps) > -2_500, `${-Math.min(...steps)} ms were shown again`);
+  assert.ok(Math.min(...steps) > -SHOWN_AGAIN_MS, `${-Math.min(...steps)} ms were shown again`);
   assert.ok(samples.at(-1).latencyMs > 2_000, "the plain playlists are further behind");
 }
 
